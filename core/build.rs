@@ -1,0 +1,12 @@
+//! Compiles the protobuf files with protox, so that no `protoc` need be installed.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let files = ["etcd/kv.proto", "etcd/rpc.proto", "store.proto"];
+    let descriptors = protox::compile(files, ["proto"])?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .bytes(".")
+        .compile_fds(descriptors)?;
+    println!("cargo:rerun-if-changed=proto");
+    Ok(())
+}

@@ -1,0 +1,2 @@
+//! `quorate`: a small, highly available datastore behind the etcd v3 API.
+pub mod proto;

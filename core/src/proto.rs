@@ -1,0 +1,20 @@
+//! The generated protobuf types: etcd's wire format and our own for what is stored and replicated.
+#![allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, unused_qualifications, reason = "generated code")]
+
+/// Keys and events as etcd's clients see them.
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+/// The etcd v3 services and messages.
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
+/// What is stored and replicated.
+pub mod quorate {
+    pub mod store {
+        pub mod v1 {
+            tonic::include_proto!("quorate.store.v1");
+        }
+    }
+}
+pub use quorate::store::v1 as store;
