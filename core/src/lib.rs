@@ -1,2 +1,3 @@
 //! `quorate`: a small, highly available datastore behind the etcd v3 API.
+pub mod ids;
 pub mod proto;
