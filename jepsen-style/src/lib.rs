@@ -1,1 +1,16 @@
-//! (to come)
+//! Histories of distributed systems, and checkers that judge them.
+//!
+//! This crate stands alone: it knows nothing of the datastore it was written for. Record what your clients asked and
+//! what they were told ([`history`]), name what your system promises ([`check`]), and read a verdict with the
+//! evidence for it. The approach is the one that Kyle Kingsbury's Jepsen made popular; hence the name.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`history`] | operations, their outcomes, pairing of events, readers and the writer |
+//! | [`check`] | verdicts, the [`Checker`](check::Checker) trait, composition by name, every checker |
+//!
+//! The one idea they share: *an operation whose outcome nobody learned stays open for ever*. It may take effect at any
+//! later moment or never, and every checker here treats it so.
+
+pub mod check;
+pub mod history;

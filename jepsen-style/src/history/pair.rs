@@ -1,0 +1,263 @@
+//! Makes operations of events.
+//!
+//! A completion belongs to the one open invocation of its process. What stays open at the end, and what ends with
+//! *info*, has an unknown outcome. The nemesis is freer, as it is in recordings made by others: its *info* lines come
+//! in pairs (began, done) or alone, and nobody judges them.
+
+use rustc_hash::FxHashMap;
+
+use super::History;
+use super::event::{Event, EventKind};
+use super::op::{Moment, Operation, Outcome, Process};
+
+/// Collects events in the order in which they happened.
+#[derive(Debug, Default)]
+pub struct Pairing {
+    operations: Vec<Operation>,
+    /// Where in `operations` the open invocation of a process stands.
+    open: FxHashMap<Process, usize>,
+    events: u32,
+}
+
+/// A recording that contradicts itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PairError {
+    /// A process asked again before it was answered.
+    #[error("process {process} invokes {function} while its {open} is still open")]
+    TwoOpen {
+        /// The process.
+        process: Process,
+        /// What it invokes now.
+        function: String,
+        /// What it had invoked before.
+        open: String,
+    },
+    /// A completion that no invocation came before.
+    #[error("process {process} completes {function} but has nothing open")]
+    NothingOpen {
+        /// The process.
+        process: Process,
+        /// What it completes.
+        function: String,
+    },
+    /// A completion of something else than what was invoked.
+    #[error("process {process} completes {function} but its open operation is {open}")]
+    OtherFunction {
+        /// The process.
+        process: Process,
+        /// What it completes.
+        function: String,
+        /// What it had invoked.
+        open: String,
+    },
+    /// More than 2³² events.
+    #[error("more events than an order of 32 bits can number")]
+    TooMany,
+}
+
+impl Pairing {
+    /// Takes the next event.
+    pub fn push(&mut self, event: Event) -> Result<(), PairError> {
+        let moment = Moment {
+            order: self.events,
+            nanoseconds: event.nanoseconds,
+        };
+        self.events = self.events.checked_add(1).ok_or(PairError::TooMany)?;
+        if event.process == Process::Nemesis {
+            self.nemesis(event, moment);
+            return Ok(());
+        }
+        match event.kind {
+            EventKind::Invoke => self.invoke(event, moment),
+            EventKind::Ok => self.complete(event, moment, Outcome::Ok),
+            EventKind::Fail => self.complete(event, moment, Outcome::Failed),
+            EventKind::Info => self.complete(event, moment, Outcome::Unknown),
+        }
+    }
+
+    /// How many events have been taken.
+    pub fn events(&self) -> u32 {
+        self.events
+    }
+
+    /// The history. What is open stays so, with an unknown outcome.
+    pub fn finish(self) -> History {
+        History::new(self.operations)
+    }
+
+    fn invoke(&mut self, event: Event, moment: Moment) -> Result<(), PairError> {
+        if let Some(open) = self.open.insert(event.process, self.operations.len()) {
+            return Err(PairError::TwoOpen {
+                process: event.process,
+                function: event.function.to_string(),
+                open: self.operations[open].function.to_string(),
+            });
+        }
+        self.begin(event, moment);
+        Ok(())
+    }
+
+    fn begin(&mut self, event: Event, moment: Moment) {
+        self.operations.push(Operation {
+            process: event.process,
+            function: event.function,
+            key: event.key,
+            input: event.value,
+            output: super::Value::Nil,
+            outcome: Outcome::Unknown,
+            invoked: moment,
+            ended: None,
+            details: event.details,
+        });
+    }
+
+    fn complete(
+        &mut self,
+        event: Event,
+        moment: Moment,
+        outcome: Outcome,
+    ) -> Result<(), PairError> {
+        let Some(open) = self.open.remove(&event.process) else {
+            return Err(PairError::NothingOpen {
+                process: event.process,
+                function: event.function.to_string(),
+            });
+        };
+        let operation = &mut self.operations[open];
+        if operation.function != event.function {
+            return Err(PairError::OtherFunction {
+                process: event.process,
+                function: event.function.to_string(),
+                open: operation.function.to_string(),
+            });
+        }
+        close(operation, event, moment, outcome);
+        Ok(())
+    }
+
+    fn nemesis(&mut self, event: Event, moment: Moment) {
+        let outcome = match event.kind {
+            EventKind::Ok | EventKind::Info | EventKind::Invoke => Outcome::Ok,
+            EventKind::Fail => Outcome::Failed,
+        };
+        match self.open.remove(&Process::Nemesis) {
+            Some(open)
+                if event.kind != EventKind::Invoke
+                    && self.operations[open].function == event.function =>
+            {
+                close(&mut self.operations[open], event, moment, outcome);
+            }
+            _ => {
+                self.open.insert(Process::Nemesis, self.operations.len());
+                self.begin(event, moment);
+            }
+        }
+    }
+}
+
+fn close(operation: &mut Operation, event: Event, moment: Moment, outcome: Outcome) {
+    operation.output = event.value;
+    operation.outcome = outcome;
+    operation.ended = Some(moment);
+    if event.details.is_some() {
+        operation.details = event.details;
+    }
+    // Some recordings name the key only in the invocation, some only in the completion.
+    if operation.key.is_nil() {
+        operation.key = event.key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Name, Value};
+
+    fn event(process: u32, kind: EventKind, function: &str, value: i64) -> Event {
+        Event {
+            process: Process::Client(process),
+            kind,
+            function: Name::from(function),
+            key: Value::Nil,
+            value: value.into(),
+            nanoseconds: 0,
+            details: None,
+        }
+    }
+
+    #[test]
+    fn completions_find_the_invocation_of_their_process() {
+        let history = History::from_events([
+            event(1, EventKind::Invoke, "write", 1),
+            event(2, EventKind::Invoke, "read", 0),
+            event(2, EventKind::Ok, "read", 7),
+            event(1, EventKind::Fail, "write", 1),
+        ])
+        .unwrap();
+        let [write, read] = history.operations() else {
+            panic!("two operations")
+        };
+        assert_eq!(
+            (write.outcome, write.returned()),
+            (Outcome::Failed, Some(Moment::at(3)))
+        );
+        assert_eq!(
+            (read.outcome, &read.output),
+            (Outcome::Ok, &Value::Integer(7))
+        );
+    }
+
+    #[test]
+    fn what_nobody_learned_stays_open() {
+        let history = History::from_events([
+            event(1, EventKind::Invoke, "write", 1),
+            event(1, EventKind::Info, "write", 1),
+            event(1, EventKind::Invoke, "write", 2),
+        ])
+        .unwrap();
+        for operation in history.operations() {
+            assert_eq!(
+                (operation.outcome, operation.returned()),
+                (Outcome::Unknown, None)
+            );
+        }
+        assert_eq!(history.operations()[0].ended, Some(Moment::at(1)));
+    }
+
+    #[test]
+    fn contradictions_are_errors() {
+        let twice = [
+            event(1, EventKind::Invoke, "read", 0),
+            event(1, EventKind::Invoke, "write", 0),
+        ];
+        assert!(matches!(
+            History::from_events(twice),
+            Err(PairError::TwoOpen { .. })
+        ));
+        let stray = [event(1, EventKind::Ok, "read", 0)];
+        assert!(matches!(
+            History::from_events(stray),
+            Err(PairError::NothingOpen { .. })
+        ));
+        let other = [
+            event(1, EventKind::Invoke, "read", 0),
+            event(1, EventKind::Ok, "write", 0),
+        ];
+        assert!(matches!(
+            History::from_events(other),
+            Err(PairError::OtherFunction { .. })
+        ));
+    }
+
+    #[test]
+    fn events_of_a_history_pair_to_the_same_history() {
+        let events = vec![
+            event(1, EventKind::Invoke, "write", 1),
+            event(2, EventKind::Invoke, "read", 0),
+            event(1, EventKind::Info, "write", 1),
+            event(2, EventKind::Ok, "read", 7),
+        ];
+        let history = History::from_events(events.clone()).unwrap();
+        assert_eq!(history.events(), events);
+    }
+}
