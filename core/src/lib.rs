@@ -1,3 +1,4 @@
 //! `quorate`: a small, highly available datastore behind the etcd v3 API.
 pub mod ids;
 pub mod proto;
+pub mod runtime;

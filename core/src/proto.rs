@@ -1,5 +1,12 @@
 //! The generated protobuf types: etcd's wire format and our own for what is stored and replicated.
-#![allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, unused_qualifications, reason = "generated code")]
+#![allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated code"
+)]
 
 /// Keys and events as etcd's clients see them.
 pub mod mvccpb {

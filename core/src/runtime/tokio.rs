@@ -1,0 +1,346 @@
+//! The production runtime: tokio, the operating system's clocks, network, disk and randomness.
+//!
+//! The only file of the library that names tokio's time, net and spawn, and `std::fs`.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place where the real world is asked for what the Runtime promises"
+)]
+
+use std::fs;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{OnceLock, mpsc};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ::tokio::net::{TcpListener, TcpStream};
+use ::tokio::sync::oneshot;
+use ::tokio::task::JoinHandle;
+
+use super::disk::{Access, Disk, Found};
+use super::{Instant, Listener, Runtime, TaskEnd, TaskHandle, WallTime, Worker};
+
+/// The real world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokioRuntime;
+
+/// When the process first asked for the time.
+static START: OnceLock<std::time::Instant> = OnceLock::new();
+
+/// A peer that vanished without a word is noticed after this long even when nothing waits for it.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Unacknowledged data ends a connection after this long: a pulled cable must not stall anyone for the kernel's 15 minutes.
+const USER_TIMEOUT: Duration = Duration::from_secs(20);
+
+impl Runtime for TokioRuntime {
+    type Stream = TcpStream;
+    type Listener = TokioListener;
+    type Disk = StdDisk;
+    type Task<T: Send + 'static> = TokioTask<T>;
+    type Sleep = ::tokio::time::Sleep;
+    type Worker = ThreadWorker;
+
+    fn now() -> Instant {
+        Instant::from_start(START.get_or_init(std::time::Instant::now).elapsed())
+    }
+
+    fn wall() -> WallTime {
+        // A clock before 1970 is a clock that was never set; zero is as wrong and does not panic.
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        WallTime::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn sleep(duration: Duration) -> Self::Sleep {
+        ::tokio::time::sleep(duration)
+    }
+
+    fn spawn<F>(future: F) -> TokioTask<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        TokioTask(::tokio::spawn(future))
+    }
+
+    fn random() -> u64 {
+        let mut bytes = [0; 8];
+        Self::secret(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
+    fn secret(bytes: &mut [u8]) {
+        getrandom::fill(bytes).expect("the operating system has a random generator");
+    }
+
+    async fn listen(address: &str) -> io::Result<TokioListener> {
+        TcpListener::bind(address).await.map(TokioListener)
+    }
+
+    async fn connect(address: &str) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(address).await?;
+        tune(&stream)?;
+        Ok(stream)
+    }
+
+    async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
+        match ::tokio::task::spawn_blocking(job).await {
+            Ok(value) => value,
+            Err(end) => match end.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Only a runtime that shuts down cancels blocking jobs, and it polls nobody any more.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    fn worker(name: &str) -> ThreadWorker {
+        ThreadWorker::start(name)
+    }
+
+    fn disk() -> StdDisk {
+        StdDisk
+    }
+}
+
+/// Small messages leave at once, and a peer behind a pulled cable is given up in seconds (R14).
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(5))?;
+    sockopt::set_tcp_keepcnt(stream, 3)?;
+    let millis = u32::try_from(USER_TIMEOUT.as_millis()).expect("a constant below 2^32");
+    sockopt::set_tcp_user_timeout(stream, millis)?;
+    Ok(())
+}
+
+/// A TCP listener.
+#[derive(Debug)]
+pub struct TokioListener(TcpListener);
+
+impl Listener for TokioListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, String)> {
+        let (stream, from) = self.0.accept().await?;
+        tune(&stream)?;
+        Ok((stream, from.to_string()))
+    }
+
+    fn local_address(&self) -> String {
+        self.0
+            .local_addr()
+            .map(|address| address.to_string())
+            .unwrap_or_default()
+    }
+}
+
+/// A tokio task.
+#[derive(Debug)]
+pub struct TokioTask<T>(JoinHandle<T>);
+
+impl<T> Future for TokioTask<T> {
+    type Output = Result<T, TaskEnd>;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map_err(|end| {
+            if end.is_panic() {
+                TaskEnd::Panicked
+            } else {
+                TaskEnd::Aborted
+            }
+        })
+    }
+}
+
+impl<T: Send> TaskHandle<T> for TokioTask<T> {
+    fn abort(&self) {
+        self.0.abort();
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A thread that runs jobs in order; it ends when the last handle is dropped and the queue is empty.
+#[derive(Clone, Debug)]
+pub struct ThreadWorker(mpsc::Sender<Job>);
+
+impl ThreadWorker {
+    fn start(name: &str) -> Self {
+        let (sender, jobs) = mpsc::channel::<Job>();
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || jobs.into_iter().for_each(|job| job()))
+            .expect("the operating system can start a thread");
+        Self(sender)
+    }
+}
+
+impl Worker for ThreadWorker {
+    async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        let (answer, answered) = oneshot::channel();
+        let job = Box::new(move || {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+            // Whoever waited may be gone; the job's effect stands.
+            let _ = answer.send(outcome);
+        });
+        self.0
+            .send(job)
+            .expect("the thread lives as long as a handle");
+        match answered.await.expect("a job is run or its thread lives") {
+            Ok(value) => value,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// The operating system's file system.
+#[derive(Clone, Copy, Debug)]
+pub struct StdDisk;
+
+impl StdDisk {
+    fn sync_directory_of(path: &Path) -> io::Result<()> {
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        fs::File::open(parent)?.sync_all()
+    }
+
+    fn beside(path: &Path) -> PathBuf {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        path.with_file_name(name)
+    }
+}
+
+impl Disk for StdDisk {
+    type Lock = fs::File;
+
+    fn vfs(&self) -> Option<String> {
+        None
+    }
+
+    fn find(&self, path: &Path) -> io::Result<Found> {
+        match fs::metadata(path) {
+            Ok(meta) if meta.is_dir() => {
+                let empty = fs::read_dir(path)?.next().is_none();
+                Ok(if empty {
+                    Found::EmptyDirectory
+                } else {
+                    Found::Directory
+                })
+            }
+            Ok(_) => Ok(Found::File),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(path) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&self, path: &Path, content: &[u8], access: Access) -> io::Result<()> {
+        let mode = match access {
+            Access::Private => 0o600,
+            Access::Public => 0o644,
+        };
+        let new = Self::beside(path);
+        // A leftover of an earlier crash may have other permissions.
+        self.remove(&new)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&new)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        self.rename(&new, path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)?;
+        Self::sync_directory_of(to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Ok(()) => Self::sync_directory_of(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let mut names = fs::read_dir(directory)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    }
+
+    fn create_directory(&self, directory: &Path) -> io::Result<()> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
+        Self::sync_directory_of(directory)
+    }
+
+    fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(directory)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+        file.sync_all()
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<fs::File> {
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
+        file.try_lock().map_err(io::Error::from)?;
+        Ok(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::contract;
+
+    #[test]
+    fn tokio_keeps_the_contract() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for (name, case) in contract::suite::<TokioRuntime>() {
+            println!("contract: {name}");
+            let runtime = ::tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(case(directory.path().join(name), "127.0.0.1".to_owned()));
+        }
+    }
+}
