@@ -16,12 +16,20 @@ pub mod mvccpb {
 pub mod etcdserverpb {
     tonic::include_proto!("etcdserverpb");
 }
-/// What is stored and replicated.
+/// Our own packages, nested as their names are.
 pub mod quorate {
     pub mod store {
         pub mod v1 {
             tonic::include_proto!("quorate.store.v1");
         }
     }
+    pub mod peer {
+        pub mod v1 {
+            tonic::include_proto!("quorate.peer.v1");
+        }
+    }
 }
+/// What members say to one another.
+pub use quorate::peer::v1 as peer;
+/// What is stored and replicated.
 pub use quorate::store::v1 as store;
