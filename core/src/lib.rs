@@ -1,4 +1,5 @@
 //! `quorate`: a small, highly available datastore behind the etcd v3 API.
+pub mod database;
 pub mod ids;
 pub mod proto;
 pub mod runtime;
