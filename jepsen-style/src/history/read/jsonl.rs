@@ -1,0 +1,492 @@
+//! JSON Lines.
+//!
+//! One event a line:
+//!
+//! ```json
+//! {"story": "a read misses a write that was answered before it"}
+//! {"process": 0, "type": "invoke", "f": "write", "key": "x", "value": 1, "time": 1200}
+//! {"process": 0, "type": "ok", "f": "write", "key": "x", "value": 1, "time": 5300}
+//! ```
+//!
+//! `process`, `type` and `f` must be there. The format is meant to be written as things happen: a crash costs at most
+//! the last line, and a cut line is an error that names it.
+
+use std::io::BufRead;
+
+use super::ReadError;
+use super::cursor::{Cursor, Names, Parsed, text};
+use super::fields::{Field, Fields};
+use crate::history::{Event, History, Pairing, Value};
+
+/// Reads events line by line, so that the text of a long recording is never in memory as a whole.
+pub(super) fn read(mut input: impl BufRead) -> Result<History, ReadError> {
+    let mut reader = Reader::default();
+    let mut line = Vec::new();
+    let mut number = 0;
+    loop {
+        line.clear();
+        number += 1;
+        if input
+            .read_until(b'\n', &mut line)
+            .map_err(|error| ReadError::broken(&error))?
+            == 0
+        {
+            return Ok(reader.pairing.finish().with_story(reader.story));
+        }
+        let line = text(&line, number)?;
+        let mut cursor = Cursor::new(line);
+        reader
+            .line(&mut cursor, number)
+            .map_err(|problem| cursor.error(*problem, number))?;
+    }
+}
+
+/// Reads a text that is one value.
+pub(super) fn value(text: &str) -> Result<Value, ReadError> {
+    let mut cursor = Cursor::new(text);
+    let mut whole = || {
+        blank(&mut cursor);
+        let value = any(&mut cursor)?;
+        end(&mut cursor)?;
+        Ok(value)
+    };
+    whole().map_err(|problem: Box<_>| cursor.error(*problem, 1))
+}
+
+#[derive(Default)]
+struct Reader {
+    names: Names,
+    pairing: Pairing,
+    story: String,
+}
+
+/// What a line holds.
+enum Line {
+    Event(Event),
+    Story(String),
+}
+
+/// Where in its object a field stands: an object that begins with a story is one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    First,
+    Later,
+}
+
+impl Reader {
+    fn line(&mut self, cursor: &mut Cursor<'_>, number: usize) -> Parsed<()> {
+        blank(cursor);
+        if cursor.peek().is_none() {
+            return Ok(());
+        }
+        let start = cursor.at();
+        match self.object(cursor)? {
+            Line::Event(event) => self
+                .pairing
+                .push(event)
+                .map_err(|error| cursor.pairing(start, &error))?,
+            Line::Story(story) if number == 1 => self.story = story,
+            Line::Story(_) => {
+                return Err(cursor.problem_at(start, "a story stands in the first line only"));
+            }
+        }
+        end(cursor)
+    }
+
+    fn object(&mut self, cursor: &mut Cursor<'_>) -> Parsed<Line> {
+        let start = cursor.at();
+        let mut fields = Fields::default();
+        let mut place = Place::First;
+        cursor.expect(b'{')?;
+        blank(cursor);
+        if cursor.peek() == Some(b'}') {
+            return Err(cursor.problem_at(start, "this event has no fields"));
+        }
+        loop {
+            if let Some(story) = self.field(cursor, &mut fields, place)? {
+                blank(cursor);
+                cursor.expect(b'}')?;
+                return Ok(Line::Story(story));
+            }
+            place = Place::Later;
+            blank(cursor);
+            match cursor.peek() {
+                Some(b',') => cursor.advance(1),
+                Some(b'}') => break,
+                _ => return Err(cursor.unexpected("',' or '}'")),
+            }
+            blank(cursor);
+        }
+        cursor.advance(1);
+        Ok(Line::Event(fields.finish(cursor, start)?))
+    }
+
+    /// Reads one name and its value into `fields`; gives the story if it is that.
+    fn field(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        fields: &mut Fields,
+        place: Place,
+    ) -> Parsed<Option<String>> {
+        let name = string(cursor)?;
+        blank(cursor);
+        cursor.expect(b':')?;
+        blank(cursor);
+        let at = cursor.at();
+        match Field::of_name(name.as_ref()) {
+            Some(Field::Process) => {
+                let process = any(cursor)?;
+                fields.process(cursor, at, &process)?;
+            }
+            Some(Field::Kind) => {
+                let word = string(cursor)?;
+                fields.kind(cursor, at, word.as_ref())?;
+            }
+            Some(Field::Function) => {
+                fields.function = Some(self.names.name(string(cursor)?.as_ref()));
+            }
+            Some(Field::Key) => fields.key = any(cursor)?,
+            Some(Field::Value) => fields.value = any(cursor)?,
+            Some(Field::Time) => {
+                let time = any(cursor)?;
+                fields.time(cursor, at, &time)?;
+            }
+            Some(Field::Error) => fields.error(any(cursor)?),
+            Some(Field::Node) => fields.node(any(cursor)?),
+            Some(Field::Index) => fields.index(any(cursor)?, self.pairing.events()),
+            None if name.as_ref() == "story" && place == Place::First => {
+                return Ok(Some(string(cursor)?.into_string()));
+            }
+            None => fields.other(name.as_ref(), any(cursor)?),
+        }
+        Ok(None)
+    }
+}
+
+#[inline]
+fn blank(cursor: &mut Cursor<'_>) {
+    while matches!(cursor.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+        cursor.advance(1);
+    }
+}
+
+fn end(cursor: &mut Cursor<'_>) -> Parsed<()> {
+    blank(cursor);
+    if cursor.peek().is_some() {
+        Err(cursor.unexpected("the end"))
+    } else {
+        Ok(())
+    }
+}
+
+/// A string, sliced from the text unless it holds escapes.
+enum Letters<'a> {
+    Slice(&'a str),
+    Built(String),
+}
+
+impl Letters<'_> {
+    fn into_string(self) -> String {
+        match self {
+            Self::Slice(slice) => slice.to_owned(),
+            Self::Built(built) => built,
+        }
+    }
+}
+
+impl AsRef<str> for Letters<'_> {
+    #[inline]
+    fn as_ref(&self) -> &str {
+        match self {
+            Self::Slice(slice) => slice,
+            Self::Built(built) => built,
+        }
+    }
+}
+
+fn any(cursor: &mut Cursor<'_>) -> Parsed<Value> {
+    match cursor.peek() {
+        Some(b'"') => Ok(match string(cursor)? {
+            Letters::Slice(slice) => Value::from(slice),
+            Letters::Built(built) => Value::from(built),
+        }),
+        Some(b'-' | b'0'..=b'9') => number(cursor),
+        Some(b'[') => list(cursor),
+        Some(b'{') => map(cursor),
+        Some(b'n') => word(cursor, "null", Value::Nil),
+        Some(b't') => word(cursor, "true", Value::Bool(true)),
+        Some(b'f') => word(cursor, "false", Value::Bool(false)),
+        _ => Err(cursor.unexpected("a value")),
+    }
+}
+
+fn word(cursor: &mut Cursor<'_>, word: &str, value: Value) -> Parsed<Value> {
+    if !cursor.rest().starts_with(word.as_bytes()) {
+        return Err(cursor.unexpected(word));
+    }
+    cursor.advance(word.len());
+    Ok(value)
+}
+
+fn list(cursor: &mut Cursor<'_>) -> Parsed<Value> {
+    cursor.enter()?;
+    cursor.advance(1);
+    let mut values = Vec::new();
+    blank(cursor);
+    if cursor.peek() != Some(b']') {
+        loop {
+            values.push(any(cursor)?);
+            blank(cursor);
+            match cursor.peek() {
+                Some(b',') => cursor.advance(1),
+                Some(b']') => break,
+                _ => return Err(cursor.unexpected("',' or ']'")),
+            }
+            blank(cursor);
+        }
+    }
+    cursor.advance(1);
+    cursor.leave();
+    Ok(values.into())
+}
+
+fn map(cursor: &mut Cursor<'_>) -> Parsed<Value> {
+    cursor.enter()?;
+    cursor.advance(1);
+    let mut entries = Vec::new();
+    blank(cursor);
+    if cursor.peek() != Some(b'}') {
+        loop {
+            let key = match string(cursor)? {
+                Letters::Slice(slice) => Value::from(slice),
+                Letters::Built(built) => Value::from(built),
+            };
+            blank(cursor);
+            cursor.expect(b':')?;
+            blank(cursor);
+            entries.push((key, any(cursor)?));
+            blank(cursor);
+            match cursor.peek() {
+                Some(b',') => cursor.advance(1),
+                Some(b'}') => break,
+                _ => return Err(cursor.unexpected("',' or '}'")),
+            }
+            blank(cursor);
+        }
+    }
+    cursor.advance(1);
+    cursor.leave();
+    Ok(Value::map(entries))
+}
+
+fn number(cursor: &mut Cursor<'_>) -> Parsed<Value> {
+    let start = cursor.at();
+    let negative = cursor.peek() == Some(b'-');
+    if negative {
+        cursor.advance(1);
+    }
+    let digits = cursor.take_while(|byte| byte.is_ascii_digit());
+    if digits.is_empty() {
+        return Err(cursor.unexpected("a digit"));
+    }
+    if digits.len() > 1 && digits.starts_with('0') {
+        return Err(cursor.problem_at(start, "a number does not begin with 0"));
+    }
+    if matches!(cursor.peek(), Some(b'.' | b'e' | b'E')) {
+        return fraction(cursor, start);
+    }
+    // Eighteen digits cannot overflow, and nearly every number is shorter.
+    if digits.len() <= 18 {
+        let number = digits
+            .bytes()
+            .fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
+        return Ok(Value::Integer(if negative { -number } else { number }));
+    }
+    let written = cursor.since(start);
+    Ok(written
+        .parse()
+        .map_or_else(|_| Value::Number(written.into()), Value::Integer))
+}
+
+fn fraction(cursor: &mut Cursor<'_>, start: usize) -> Parsed<Value> {
+    if cursor.peek() == Some(b'.') {
+        cursor.advance(1);
+        if cursor.take_while(|byte| byte.is_ascii_digit()).is_empty() {
+            return Err(cursor.unexpected("a digit"));
+        }
+    }
+    if matches!(cursor.peek(), Some(b'e' | b'E')) {
+        cursor.advance(1);
+        if matches!(cursor.peek(), Some(b'+' | b'-')) {
+            cursor.advance(1);
+        }
+        if cursor.take_while(|byte| byte.is_ascii_digit()).is_empty() {
+            return Err(cursor.unexpected("a digit"));
+        }
+    }
+    let number: f64 = cursor
+        .since(start)
+        .parse()
+        .map_err(|_| cursor.problem_at(start, "this is no number"))?;
+    Ok(Value::from(number))
+}
+
+#[inline]
+fn string<'a>(cursor: &mut Cursor<'a>) -> Parsed<Letters<'a>> {
+    cursor.expect(b'"')?;
+    let slice = cursor.take_while(|byte| byte != b'"' && byte != b'\\' && byte >= b' ');
+    if cursor.peek() == Some(b'"') {
+        cursor.advance(1);
+        return Ok(Letters::Slice(slice));
+    }
+    built(cursor, slice.to_owned()).map(Letters::Built)
+}
+
+fn built(cursor: &mut Cursor<'_>, mut letters: String) -> Parsed<String> {
+    loop {
+        letters.push_str(cursor.take_while(|byte| byte != b'"' && byte != b'\\' && byte >= b' '));
+        match cursor.peek() {
+            Some(b'"') => {
+                cursor.advance(1);
+                return Ok(letters);
+            }
+            Some(b'\\') => {
+                cursor.advance(1);
+                letters.push(escape(cursor)?);
+            }
+            Some(_) => {
+                return Err(cursor.problem("a control character inside a string must be escaped"));
+            }
+            None => return Err(cursor.unexpected("the end of the string")),
+        }
+    }
+}
+
+fn escape(cursor: &mut Cursor<'_>) -> Parsed<char> {
+    let start = cursor.at();
+    let Some(letter) = cursor.character() else {
+        return Err(cursor.unexpected("an escape"));
+    };
+    Ok(match letter {
+        '"' | '\\' | '/' => letter,
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'u' => return unicode(cursor, start),
+        _ => return Err(cursor.problem_at(start, format!("\\{letter} is no escape"))),
+    })
+}
+
+fn unicode(cursor: &mut Cursor<'_>, start: usize) -> Parsed<char> {
+    let first = cursor.hexadecimal()?;
+    let lone = || cursor.problem_at(start, "half of a surrogate pair");
+    if !(0xd800..0xdc00).contains(&first) {
+        return char::from_u32(first).ok_or_else(lone);
+    }
+    if !cursor.rest().starts_with(b"\\u") {
+        return Err(lone());
+    }
+    cursor.advance(2);
+    let second = cursor.hexadecimal()?;
+    if !(0xdc00..0xe000).contains(&second) {
+        return Err(cursor.problem_at(start, "half of a surrogate pair"));
+    }
+    let joined = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+    Ok(char::from_u32(joined).expect("a surrogate pair names a character"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Outcome, Process};
+
+    fn parse(text: &str) -> Result<History, ReadError> {
+        read(text.as_bytes())
+    }
+
+    #[test]
+    fn events_become_operations_with_everything_that_was_said() {
+        let history = parse(concat!(
+            "{\"story\": \"one write\"}\n",
+            "{\"process\":3,\"type\":\"invoke\",\"f\":\"write\",\"key\":\"x\",\"value\":[1,null,{\"a\":-2.5}],\"time\":5}\n",
+            "\n",
+            "{\"index\":1,\"process\":3,\"type\":\"info\",\"f\":\"write\",\"time\":9,\"error\":\"timeout\",\"hue\":true}\n",
+        ))
+        .unwrap();
+        assert_eq!(history.story(), "one write");
+        let [write] = history.operations() else {
+            panic!("one operation")
+        };
+        assert_eq!(
+            (write.process, write.outcome),
+            (Process::Client(3), Outcome::Unknown)
+        );
+        assert_eq!(write.key, Value::from("x"));
+        assert_eq!(write.input.to_string(), r#"[1 nil {"a" -2.5}]"#);
+        assert_eq!(write.error(), &Value::from("timeout"));
+        assert_eq!(
+            write.details.as_ref().unwrap().others,
+            [("hue".into(), Value::Bool(true))]
+        );
+        assert_eq!(write.latency(), Some(4));
+    }
+
+    #[test]
+    fn an_error_names_its_line_and_column() {
+        let error = parse(
+            "{\"process\":1,\"type\":\"invoke\",\"f\":\"read\"}\n{\"process\":1,\"type\":}\n",
+        )
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "line 2, column 21: expected '\"', found '}'"
+        );
+        let error = parse("\n{\"process\":\"ö\",\"type\":\"begin\",\"f\":\"read\"}\n").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "line 2, column 12: a process is a number or nemesis, not \"ö\""
+        );
+    }
+
+    #[test]
+    fn what_is_cut_or_left_over_is_an_error() {
+        for bad in [
+            "{\"process\":1,\"type\":\"invoke\",\"f\":\"re",
+            "{\"process\":1,\"type\":\"invoke\"}",
+            "{\"process\":1,\"type\":\"invoke\",\"f\":\"read\"} x",
+            "{\"process\":1,\"type\":\"ok\",\"f\":\"read\"}",
+            "{\"process\":1,\"type\":\"invoke\",\"f\":\"read\",\"value\":01}",
+            "{\"process\":1,\"type\":\"invoke\",\"f\":\"read\",\"value\":\"\\ud800\"}",
+            "{\"process\":-1,\"type\":\"invoke\",\"f\":\"read\"}",
+            "{}",
+            "[]",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        let deep = "[".repeat(100_000);
+        assert!(value(&deep).unwrap_err().problem.contains("deeper"));
+    }
+
+    #[test]
+    fn strings_and_numbers_are_what_json_says() {
+        assert_eq!(
+            value(r#""a\u00e9\ud83d\ude00\n""#).unwrap(),
+            Value::from("aé😀\n")
+        );
+        assert_eq!(
+            value("9223372036854775807").unwrap(),
+            Value::Integer(i64::MAX)
+        );
+        assert_eq!(
+            value("-9223372036854775808").unwrap(),
+            Value::Integer(i64::MIN)
+        );
+        assert_eq!(
+            value("18446744073709551615").unwrap(),
+            Value::Number("18446744073709551615".into())
+        );
+        assert_eq!(value("1e3").unwrap(), Value::from(1000.0));
+    }
+}
