@@ -1,0 +1,4 @@
+//! The etcd v3 API.
+pub mod error;
+
+pub use error::EtcdError;
