@@ -1,0 +1,158 @@
+//! Accepts connections, no more than allowed, and ends them all when it is told to stop.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::{Handler, Secure, session};
+use crate::runtime::{Listener as _, Runtime};
+
+/// Whether a listener also speaks HTTP/1.1, which health probes do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http1 {
+    /// Yes, next to HTTP/2, told apart by the first bytes.
+    Served,
+    /// No: a connection that begins so is closed.
+    Refused,
+}
+
+/// What a listener allows.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Which listener this is, for the log.
+    pub name: &'static str,
+    /// Accepting stops here and goes on when a connection ends. Choose it well below the limit of file descriptors.
+    pub max_connections: u32,
+    /// Requests in progress on one connection; a client that has more queues them.
+    pub max_concurrent_streams: u32,
+    /// Bytes of the headers of one request.
+    pub max_header_bytes: u32,
+    /// From the accepted connection to the first bytes of HTTP, TLS included.
+    pub handshake_timeout: Duration,
+    /// A connection without a request for this long is closed.
+    pub idle_timeout: Duration,
+    /// How often a silent connection is asked whether it is still there.
+    pub keepalive_interval: Duration,
+    /// How long the answer to that may take.
+    pub keepalive_timeout: Duration,
+    /// How long requests in progress may go on after the goodbye.
+    pub drain_timeout: Duration,
+    /// Whether HTTP/1.1 is served too.
+    pub http1: Http1,
+}
+
+/// Accepting failed, most likely because no file descriptor is left: trying again at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves connections from `listener` until `stop` completes, and returns when the last of them has ended.
+pub async fn serve<R, S, H>(
+    listener: R::Listener,
+    secure: S,
+    handler: Arc<H>,
+    options: ServerOptions,
+    stop: impl Future<Output = ()> + Send,
+) where
+    R: Runtime,
+    S: Secure<R::Stream>,
+    H: Handler<S::Peer>,
+{
+    let server = Arc::new(Server {
+        secure,
+        handler,
+        options,
+        open: Mutex::default(),
+    });
+    let slots = Arc::new(Semaphore::new(server.options.max_connections as usize));
+    tokio::select! {
+        biased;
+        () = stop => {}
+        () = accept::<R, S, H>(&server, &listener, &slots) => {}
+    }
+    // Whoever comes now is refused by the operating system at once and can go elsewhere.
+    drop(listener);
+    server.say_goodbye();
+    let all = slots.acquire_many(server.options.max_connections).await;
+    drop(all.expect("the semaphore is never closed"));
+}
+
+/// Accepts for ever.
+async fn accept<R, S, H>(server: &Arc<Server<S, H>>, listener: &R::Listener, slots: &Arc<Semaphore>)
+where
+    R: Runtime,
+    S: Secure<R::Stream>,
+    H: Handler<S::Peer>,
+{
+    let mut number = 0;
+    loop {
+        let slot = server.slot(slots).await;
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                number += 1;
+                let stop = server.register(number);
+                let server = Arc::clone(server);
+                drop(R::spawn(async move {
+                    session::run::<R, S, H>(
+                        &server.secure,
+                        &server.handler,
+                        &server.options,
+                        stream,
+                        remote,
+                        stop,
+                    )
+                    .await;
+                    server.open().remove(&number);
+                    drop(slot);
+                }));
+            }
+            Err(error) => {
+                tracing::warn!(listener = server.options.name, %error, "cannot accept a connection");
+                R::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+struct Server<S, H> {
+    secure: S,
+    handler: Arc<H>,
+    options: ServerOptions,
+    /// Tells each open connection to end. One sender for each: a shared signal would be polled under a lock by every
+    /// connection at every request.
+    open: Mutex<BTreeMap<u64, oneshot::Sender<()>>>,
+}
+
+impl<S, H> Server<S, H> {
+    /// A free slot; says so when there is none, because clients then only see that nobody answers.
+    async fn slot(&self, slots: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+        if slots.available_permits() == 0 {
+            let limit = self.options.max_connections;
+            tracing::warn!(
+                listener = self.options.name,
+                limit,
+                "no connection is accepted until another ends"
+            );
+        }
+        let slot = Arc::clone(slots).acquire_owned().await;
+        slot.expect("the semaphore is never closed")
+    }
+
+    fn open(&self) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<()>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn register(&self, number: u64) -> oneshot::Receiver<()> {
+        let (sender, stop) = oneshot::channel();
+        self.open().insert(number, sender);
+        stop
+    }
+
+    fn say_goodbye(&self) {
+        for (_, stop) in std::mem::take(&mut *self.open()) {
+            // A connection that has just ended does not listen any more.
+            let _ = stop.send(());
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What a stranger may send, and what he gets.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tonic::Code;
+
+use super::*;
+
+#[tokio::test]
+async fn malformed_messages_are_answered_and_the_connection_lives_on() {
+    let server = TestServer::start(options()).await;
+    let channel = channel(&server);
+    let good = framed(&put(b"value"));
+    let cut = good[..good.len() - 1].to_vec();
+    let twice = [good.clone(), good.clone()].concat();
+    let garbage = [&[0, 0, 0, 0, 3][..], &[0xff; 3]].concat();
+    let compressed = [&[1, 0, 0, 0, 3][..], &[0; 3]].concat();
+    let huge = vec![0, 0x7f, 0xff, 0xff, 0xff];
+    let table: &[(&str, Vec<u8>, Code)] = &[
+        ("nothing", vec![], Code::Internal),
+        ("half a head", vec![0, 0, 0], Code::Internal),
+        ("a message that ends early", cut, Code::Internal),
+        ("two messages", twice, Code::Internal),
+        ("no protobuf", garbage, Code::Internal),
+        ("a compressed message", compressed, Code::Unimplemented),
+        ("a length of 2 GiB", huge, Code::ResourceExhausted),
+        (
+            "one byte too many",
+            vec![0, 0, 1, 0x86, 0xa1],
+            Code::ResourceExhausted,
+        ),
+    ];
+    for (what, body, code) in table {
+        let status = send(&channel, request(ECHO, body.clone()))
+            .await
+            .unwrap_err();
+        assert_eq!(status.code(), *code, "{what}: {status}");
+        assert_eq!(
+            echo(&channel, b"value").await.unwrap(),
+            "value",
+            "after {what}"
+        );
+    }
+    let unknown = send(&channel, request("/test.Test/Nothing", good))
+        .await
+        .unwrap_err();
+    assert_eq!(unknown.code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn messages_of_every_size_up_to_the_limit_come_through() {
+    let server = TestServer::start(options()).await;
+    let channel = channel(&server);
+    for size in [
+        0, 1, 1000, 16_000, 16_384, 16_385, 65_000, 65_536, 70_000, 99_900,
+    ] {
+        let value: Vec<u8> = (0..size).map(|index| index as u8).collect();
+        assert_eq!(echo(&channel, &value).await.unwrap(), value, "{size} bytes");
+    }
+}
+
+#[tokio::test]
+async fn large_messages_wait_for_one_another_and_all_are_answered() {
+    let server = TestServer::start(options()).await;
+    let channel = channel(&server);
+    let value = vec![7; 99_000];
+    // Two fit into the budget at a time.
+    let calls: Vec<_> = (0..20)
+        .map(|_| (channel.clone(), value.clone()))
+        .map(|(channel, value)| in_background(async move { echo(&channel, &value).await }))
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap(), value);
+    }
+}
+
+#[tokio::test]
+async fn message_that_never_arrives_is_given_up() {
+    let server = TestServer::start(options()).await;
+    let channel = channel(&server);
+    let (sender, body) = tokio::sync::mpsc::channel::<Result<http_body::Frame<Bytes>, Status>>(1);
+    sender
+        .send(Ok(http_body::Frame::data(Bytes::from_static(&[0, 0]))))
+        .await
+        .unwrap();
+    let body = http_body_util::StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(body));
+    let request = http::Request::post(ECHO)
+        .body(tonic::body::Body::new(body))
+        .unwrap();
+    let status = send(&channel, request).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    drop(sender);
+}
+
+#[tokio::test]
+async fn header_list_beyond_the_limit_is_refused() {
+    let server = TestServer::start(options()).await;
+    let channel = channel(&server);
+    let mut big = request(ECHO, framed(&put(b"value")));
+    big.headers_mut()
+        .insert("big", "x".repeat(20_000).parse().unwrap());
+    let status = send(&channel, big).await.unwrap_err();
+    assert_eq!(status.message(), "431 Request Header Fields Too Large");
+    assert_eq!(echo(&channel, b"value").await.unwrap(), "value");
+}
+
+#[tokio::test]
+async fn handshake_that_dawdles_is_cut_off() {
+    let tight = ServerOptions {
+        handshake_timeout: Duration::from_millis(50),
+        ..options()
+    };
+    let server = TestServer::start(tight).await;
+    for beginning in [&b""[..], b"PRI * HT", b"GET /page HTTP/1.1\r\nHost: x\r\n"] {
+        let mut stream = R::connect(&server.address).await.unwrap();
+        stream.write_all(beginning).await.unwrap();
+        let mut rest = Vec::new();
+        // Returns only because the server closes.
+        let _ = stream.read_to_end(&mut rest).await;
+        assert!(!rest.starts_with(b"HTTP/1.1 200"), "{rest:?}");
+    }
+}
+
+#[tokio::test]
+async fn connections_beyond_the_cap_wait_for_a_slot() {
+    let tight = ServerOptions {
+        max_connections: 1,
+        ..options()
+    };
+    let server = TestServer::start(tight).await;
+    let mut first = R::connect(&server.address).await.unwrap();
+    first
+        .write_all(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut byte = [0];
+    first.read_exact(&mut byte).await.unwrap();
+
+    let second = channel(&server);
+    let call = echo(&second, b"value");
+    tokio::pin!(call);
+    let early = crate::runtime::timeout::<R, _>(Duration::from_millis(50), &mut call).await;
+    assert!(early.is_err(), "served beyond the cap: {early:?}");
+    drop(first);
+    assert_eq!(call.await.unwrap(), "value");
+}
+
+#[tokio::test]
+async fn requests_beyond_the_cap_on_streams_wait_for_one_another() {
+    let tight = ServerOptions {
+        max_concurrent_streams: 1,
+        ..options()
+    };
+    let server = TestServer::start(tight).await;
+    let channel = channel(&server);
+    // The first call learns the server's settings.
+    echo(&channel, b"value").await.unwrap();
+    let gated = request(GATED, framed(&put(b"first")));
+    let first = in_background({
+        let channel = channel.clone();
+        async move { send(&channel, gated).await }
+    });
+    server.gated_calls_begun(1).await;
+    let second = in_background({
+        let channel = channel.clone();
+        async move { echo(&channel, b"second").await }
+    });
+    server.echo.gate.notify_one();
+    assert_eq!(first.await.unwrap().unwrap(), "first");
+    assert_eq!(second.await.unwrap().unwrap(), "second");
+}
