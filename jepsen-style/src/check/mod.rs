@@ -10,6 +10,7 @@
 //! look. Neither of the last two is ever green.
 
 pub mod compose;
+pub mod cycles;
 pub mod report;
 
 pub use compose::{Composition, guarded};
