@@ -2,6 +2,7 @@
 pub mod database;
 pub mod etcd;
 pub mod ids;
+pub mod membership;
 pub mod proto;
 pub mod runtime;
 pub mod transport;
