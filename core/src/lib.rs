@@ -6,3 +6,4 @@ pub mod membership;
 pub mod proto;
 pub mod runtime;
 pub mod transport;
+pub mod state;

@@ -1,0 +1,85 @@
+//! The envelope of a replicated command: what this version writes and what it can read.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::error::StateError;
+use crate::proto::store::{Command, LogId, Target, command::Body};
+
+/// Layout of the envelope.
+pub const FORMAT: u32 = 1;
+
+/// The newest kind of command that this version understands.
+pub const FEATURE_LEVEL: u32 = 1;
+
+/// Puts a body into its envelope.
+#[must_use]
+pub fn command(body: Body) -> Command {
+    // Every kind of body that there is today belongs to the first level.
+    Command {
+        format: FORMAT,
+        feature_level: 1,
+        target: target(&body).into(),
+        body: Some(body),
+    }
+}
+
+/// Reads a command from a log entry. Bytes that are no command stop the node as an unknown one does.
+pub fn decode(log_id: LogId, bytes: Bytes) -> Result<Command, StateError> {
+    Command::decode(bytes).map_err(|error| unknown(log_id, &format!("not a command: {error}")))
+}
+
+/// The body, if this version knows what it means. Never skipped: a node that left out what the others did would be
+/// another state under the same index.
+pub(super) fn open(log_id: LogId, command: &Command) -> Result<&Body, StateError> {
+    if command.format != FORMAT {
+        return Err(unknown(
+            log_id,
+            &format!("format {}, known is {FORMAT}", command.format),
+        ));
+    }
+    if command.feature_level > FEATURE_LEVEL {
+        return Err(unknown(
+            log_id,
+            &format!(
+                "feature level {}, known is {FEATURE_LEVEL}",
+                command.feature_level
+            ),
+        ));
+    }
+    let body = command
+        .body
+        .as_ref()
+        .ok_or_else(|| unknown(log_id, "a kind of command without a name here"))?;
+    if command.target != i32::from(target(body)) {
+        return Err(unknown(log_id, &format!("target {}", command.target)));
+    }
+    Ok(body)
+}
+
+fn target(body: &Body) -> Target {
+    match body {
+        Body::Put(_)
+        | Body::DeleteRange(_)
+        | Body::Txn(_)
+        | Body::Compact(_)
+        | Body::LeaseGrant(_)
+        | Body::LeaseRevoke(_) => Target::Keyspace,
+        Body::ClusterInit(_)
+        | Body::MemberAdmit(_)
+        | Body::MemberUpdate(_)
+        | Body::MemberRemove(_)
+        | Body::RoleChange(_)
+        | Body::TokenAdd(_)
+        | Body::TokenRevoke(_)
+        | Body::Recovery(_)
+        | Body::TrustSet(_) => Target::System,
+    }
+}
+
+fn unknown(log_id: LogId, detail: &str) -> StateError {
+    StateError::UnknownCommand {
+        index: log_id.index,
+        detail: detail.to_owned(),
+    }
+}

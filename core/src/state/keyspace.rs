@@ -1,0 +1,232 @@
+//! The tables of the keyspace as the writer uses them: find a key, add a version.
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::error::StateError;
+use super::position::Position;
+use super::statement::Lazy;
+use crate::proto::mvccpb::KeyValue;
+
+/// Every so many versions of a key one is an anchor, to which the versions after it can jump back.
+const STRIDE: i64 = 64;
+
+/// A key's newest version, without its value. It may be a deletion: [`Newest::exists`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Newest {
+    pub(super) head: Position,
+    pub(super) created: i64,
+    pub(super) version: i64,
+    pub(super) lease: i64,
+    pub(super) jump: Position,
+    pub(super) steps: i64,
+}
+
+impl Newest {
+    pub(super) const COLUMNS: usize = 6;
+
+    /// From six columns beginning at `first`: head, created, version, lease, jump, steps.
+    pub(super) fn from_row(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            head: Position(row.get(first)?),
+            created: row.get(first + 1)?,
+            version: row.get(first + 2)?,
+            lease: row.get(first + 3)?,
+            jump: Position(row.get(first + 4)?),
+            steps: row.get(first + 5)?,
+        })
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        self.version > 0
+    }
+
+    /// As clients see it, with the value put in by the caller.
+    pub(super) fn key_value(&self, key: Bytes, value: Bytes) -> KeyValue {
+        KeyValue {
+            key,
+            create_revision: self.created,
+            mod_revision: self.head.revision().0,
+            version: self.version,
+            value,
+            lease: self.lease,
+        }
+    }
+}
+
+/// A version to be added.
+pub(super) struct Version<'v> {
+    pub(super) position: Position,
+    pub(super) key: &'v [u8],
+    pub(super) value: &'v [u8],
+    pub(super) created: i64,
+    /// 0: the key is deleted here.
+    pub(super) version: i64,
+    pub(super) lease: i64,
+}
+
+/// The statements that one batch needs, on the writer's connection.
+pub(super) struct Keyspace<'c> {
+    connection: &'c Connection,
+    find: Lazy<'c>,
+    append: Lazy<'c>,
+    point: Lazy<'c>,
+    value: Lazy<'c>,
+    attach: Lazy<'c>,
+    detach: Lazy<'c>,
+    lease: Lazy<'c>,
+}
+
+impl<'c> Keyspace<'c> {
+    pub(super) fn new(connection: &'c Connection) -> Self {
+        let lazy = |sql| Lazy::new(connection, sql);
+        Self {
+            connection,
+            find: lazy(
+                "SELECT head, created, version, lease, jump, steps FROM keys WHERE key = ?1",
+            ),
+            append: lazy(
+                "INSERT INTO history (position, prev, jump, created, version, lease, key, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            ),
+            // On a table without rowid, secondary indexes or triggers, REPLACE overwrites in place after one search.
+            point: lazy(
+                "REPLACE INTO keys (key, head, created, version, lease, jump, steps) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            ),
+            value: lazy("SELECT value FROM history WHERE position = ?1"),
+            attach: lazy("INSERT INTO lease_keys (lease, key) VALUES (?1, ?2)"),
+            detach: lazy("DELETE FROM lease_keys WHERE lease = ?1 AND key = ?2"),
+            lease: lazy("SELECT 1 FROM leases WHERE id = ?1"),
+        }
+    }
+
+    pub(super) fn connection(&self) -> &'c Connection {
+        self.connection
+    }
+
+    /// The key's newest version, be it a deletion.
+    pub(super) fn newest(&mut self, key: &[u8]) -> Result<Option<Newest>, StateError> {
+        Ok(self
+            .find
+            .get()?
+            .query_row([key], |row| Newest::from_row(row, 0))
+            .optional()?)
+    }
+
+    /// The key as it exists now.
+    pub(super) fn existing(&mut self, key: &[u8]) -> Result<Option<Newest>, StateError> {
+        Ok(self.newest(key)?.filter(Newest::exists))
+    }
+
+    /// The value of a version that must be there.
+    pub(super) fn value(&mut self, position: Position) -> Result<Bytes, StateError> {
+        let value = self
+            .value
+            .get()?
+            .query_row([position.0], |row| {
+                row.get_ref(0)?
+                    .as_blob()
+                    .map(Bytes::copy_from_slice)
+                    .map_err(Into::into)
+            })
+            .optional()?;
+        value
+            .ok_or_else(|| StateError::Damaged(format!("the version at {} is missing", position.0)))
+    }
+
+    pub(super) fn lease_exists(&mut self, lease: i64) -> Result<bool, StateError> {
+        Ok(self.lease.get()?.exists([lease])?)
+    }
+
+    /// Adds a version behind `before`, the key's newest until now.
+    pub(super) fn add(
+        &mut self,
+        new: &Version<'_>,
+        before: Option<&Newest>,
+    ) -> Result<(), StateError> {
+        let (prev, jump, steps, lease) =
+            before.map_or((Position::NONE, Position::NONE, 0, 0), |newest| {
+                assert!(
+                    newest.head < new.position,
+                    "versions of a key are added in order"
+                );
+                (newest.head, newest.jump, newest.steps, newest.lease)
+            });
+        self.append.get()?.execute(params![
+            new.position.0,
+            prev.0,
+            jump.0,
+            new.created,
+            new.version,
+            new.lease,
+            new.key,
+            new.value
+        ])?;
+        let (jump, steps) = if steps + 1 == STRIDE {
+            (new.position, 0)
+        } else {
+            (jump, steps + 1)
+        };
+        self.point.get()?.execute(params![
+            new.key,
+            new.position.0,
+            new.created,
+            new.version,
+            new.lease,
+            jump.0,
+            steps
+        ])?;
+        if lease != new.lease {
+            self.move_between_leases(new.key, lease, new.lease)?;
+        }
+        Ok(())
+    }
+
+    fn move_between_leases(&mut self, key: &[u8], from: i64, to: i64) -> Result<(), StateError> {
+        if from != 0 {
+            self.detach.get()?.execute(params![from, key])?;
+        }
+        if to != 0 {
+            self.attach.get()?.execute(params![to, key])?;
+        }
+        Ok(())
+    }
+}
+
+/// Finds the last version of a key before `bound`, walking back from its newest. Versions at or above `bound` must not
+/// have been compacted. The answer may name a version that compaction has removed since: then the key did not exist.
+pub(super) fn version_before(
+    connection: &Connection,
+    newest: &Newest,
+    bound: Position,
+) -> Result<Position, StateError> {
+    if newest.head < bound {
+        return Ok(newest.head);
+    }
+    let mut pointers =
+        connection.prepare_cached("SELECT prev, jump FROM history WHERE position = ?1")?;
+    let mut at = if newest.jump >= bound {
+        newest.jump
+    } else {
+        newest.head
+    };
+    loop {
+        let found = pointers
+            .query_row([at.0], |row| {
+                Ok((Position(row.get(0)?), Position(row.get(1)?)))
+            })
+            .optional()?;
+        let (prev, jump) = found
+            .ok_or_else(|| StateError::Damaged(format!("the version at {} is missing", at.0)))?;
+        if prev >= at || jump >= at {
+            return Err(StateError::Damaged(format!(
+                "the version at {} points forward",
+                at.0
+            )));
+        }
+        match (prev, jump) {
+            (_, jump) if jump >= bound => at = jump,
+            (prev, _) if prev >= bound => at = prev,
+            (prev, _) => return Ok(prev),
+        }
+    }
+}

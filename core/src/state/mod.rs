@@ -1,0 +1,166 @@
+//! The state machine: what the replicated log means.
+//!
+//! Pure and synchronous. The same entries lead every replica to the same state and the same answers, whatever the node,
+//! the hour, or the way in which the entries were cut into batches: nothing here asks a clock, draws a number, or lets the
+//! order of rows in a table reach an answer. It is one SQLite database; [`State`] is its one writer, any number of
+//! [`Reader`]s look at the last committed batch.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `schema` | the tables, and why there is no index by key over history |
+//! | `position` | a version's place in history, as one number |
+//! | `keyspace` | finding a key, adding a version, walking back to an older one |
+//! | `mark` | the counters: revision, compaction, the last applied entry |
+//! | `batch` | a run of entries in one transaction |
+//! | `command` | the envelope, and what happens to a command from the future |
+//! | `change`, `txn`, `lease`, `compact`, `system` | the commands |
+//! | `validate` | what can be said of a request before anything is read |
+//! | `range`, `reader` | reads |
+//! | `response`, `error` | answers, rejections, and failures of this node |
+//!
+//! # Durability
+//!
+//! A commit survives the death of the process and not a loss of power: the Raft log, which is synced before anything is
+//! acknowledged, brings the state forward again. What must not be lost is the knowledge of how much of the log is still
+//! needed. So there are *durable points*: a commit under `synchronous=FULL`, whose sync of the write-ahead log makes every
+//! earlier commit durable too, whatever readers are doing (a checkpoint that answers OK does not promise that). The applied
+//! id, read again after such a commit, is [`State::durable_applied`], and the log may be purged up to it.
+
+mod batch;
+mod change;
+mod command;
+mod compact;
+mod error;
+mod keyspace;
+mod lease;
+mod mark;
+mod position;
+mod range;
+mod reader;
+mod response;
+mod schema;
+mod statement;
+mod system;
+mod txn;
+pub mod validate;
+
+use rusqlite::Connection;
+
+pub use batch::{Batch, Durability, RevisionEvents};
+pub use change::Listening;
+pub use command::{FEATURE_LEVEL, FORMAT, command, decode};
+pub use compact::Sweep;
+pub use error::{ReadError, Rejection, StateError};
+pub use mark::Applied;
+pub use reader::{Lease, Reader, Revisions};
+pub use response::{Response, SystemResponse};
+pub use schema::LAYOUT;
+pub use system::{cluster, member, members, token, tokens, tombstones, trusted};
+
+use crate::database::{self, Missing, Place, Synchronous};
+use crate::ids::Revision;
+use crate::proto::store::{LogId, Membership};
+use mark::Mark;
+
+/// The state of one node, and the only connection that writes to it.
+pub struct State {
+    connection: Connection,
+    mark: Mark,
+    membership: Option<(LogId, Membership)>,
+    /// The last entry whose effect no crash can take back.
+    durable: Option<LogId>,
+    listening: Listening,
+}
+
+impl State {
+    /// Opens the state database, making an empty one if `missing` allows.
+    pub fn open(place: &Place, missing: Missing) -> Result<Self, StateError> {
+        let connection = place.writer(&LAYOUT, Synchronous::Normal, missing)?;
+        let mark = Mark::read(&connection)?;
+        let membership = mark::read_membership(&connection)?;
+        Ok(Self {
+            connection,
+            mark,
+            membership,
+            durable: None,
+            listening: Listening::Nothing,
+        })
+    }
+
+    /// The last applied entry and membership, durable or not.
+    #[must_use]
+    pub fn applied(&self) -> Applied {
+        Applied {
+            log_id: self.mark.log_id,
+            membership: self.membership.clone(),
+        }
+    }
+
+    /// The last entry that was applied at a durable point of this run. What was found when the database was opened may
+    /// still be in the operating system's memory alone, so it counts only after [`State::make_durable`].
+    #[must_use]
+    pub fn durable_applied(&self) -> Option<LogId> {
+        self.durable
+    }
+
+    /// The present revision.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        Revision(self.mark.revision)
+    }
+
+    /// What the batches from now on tell about their changes.
+    pub fn listen(&mut self, listening: Listening) {
+        self.listening = listening;
+    }
+
+    /// Opens a transaction for a run of entries.
+    pub fn begin(&mut self) -> Result<Batch<'_>, StateError> {
+        Batch::begin(self)
+    }
+
+    /// Makes everything applied so far durable: before Raft starts, since it purges its log up to what it is told is
+    /// applied, and before a snapshot is named.
+    pub fn make_durable(&mut self) -> Result<Option<LogId>, StateError> {
+        self.durable = durable_point(&self.connection, &mut self.mark)?;
+        Ok(self.durable)
+    }
+
+    /// Deletes some of what compaction has left behind: at most `limit` versions are looked at, in one short transaction.
+    pub fn compact_step(&mut self, limit: u32) -> Result<Sweep, StateError> {
+        let mut mark = self.mark;
+        if mark.swept >= position::Position::after(mark.compacted) {
+            return Ok(Sweep::Done);
+        }
+        let transaction = rusqlite::Transaction::new_unchecked(
+            &self.connection,
+            rusqlite::TransactionBehavior::Immediate,
+        )?;
+        let sweep = compact::sweep(&transaction, &mut mark, limit)?;
+        mark.write(&transaction)?;
+        transaction.commit()?;
+        self.mark = mark;
+        Ok(sweep)
+    }
+
+    /// Reads the whole database file for damage. Takes seconds on a large one.
+    pub fn quick_check(&self) -> Result<(), StateError> {
+        Ok(database::quick_check(&self.connection, LAYOUT.file)?)
+    }
+}
+
+/// Commits under `synchronous=FULL` and reads back what is thereby durable. The transaction changes a counter because
+/// SQLite would write, and so sync, nothing for one that changes nothing.
+fn durable_point(connection: &Connection, mark: &mut Mark) -> Result<Option<LogId>, StateError> {
+    database::set_synchronous(connection, Synchronous::Full)?;
+    let committed = connection.execute("UPDATE mark SET points = points + 1", []);
+    database::set_synchronous(connection, Synchronous::Normal)?;
+    committed?;
+    mark.points += 1;
+    let durable = Mark::read(connection)?;
+    assert_eq!(
+        durable, *mark,
+        "the counters in memory are those in the file"
+    );
+    Ok(durable.log_id)
+}

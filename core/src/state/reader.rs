@@ -1,0 +1,269 @@
+//! Reads beside the writer: each reader has a connection of its own and sees the last committed batch.
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::batch::RevisionEvents;
+use super::change::Listening;
+use super::error::{ReadError, Rejection, StateError};
+use super::mark::{self, Applied, Mark};
+use super::position::Position;
+use super::range::{self, View};
+use super::{schema::LAYOUT, validate};
+use crate::database::Place;
+use crate::ids::{LeaseId, Revision};
+use crate::proto::etcdserverpb::{RangeRequest, RangeResponse};
+use crate::proto::mvccpb::{Event, KeyValue, event::EventType};
+
+/// A connection that reads. Not shared: a caller keeps a few and lends them out.
+pub struct Reader {
+    connection: Connection,
+}
+
+/// Where the keyspace stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revisions {
+    /// The present revision.
+    pub current: Revision,
+    /// Below it history is gone; -1 before the first compaction.
+    pub compacted: Revision,
+}
+
+/// A lease as it was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Its id.
+    pub id: LeaseId,
+    /// The time to live that was granted, in seconds.
+    pub ttl_seconds: i64,
+}
+
+impl Reader {
+    /// Opens a connection to a state database that a [`State`](super::State) has opened.
+    pub fn open(place: &Place) -> Result<Self, StateError> {
+        Ok(Self {
+            connection: place.reader(&LAYOUT)?,
+        })
+    }
+
+    /// For reads of the system tables.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Answers a range request at the revision that it asks for. The header holds the present revision.
+    pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
+        validate::range(request)?;
+        if let Some(response) = range::point(&self.connection, request)? {
+            return Ok(response);
+        }
+        self.at_one_state(|connection| {
+            let mark = Mark::read(connection)?;
+            range::range(
+                connection,
+                View {
+                    revision: mark.revision,
+                    compacted: mark.compacted,
+                },
+                request,
+            )
+        })
+    }
+
+    /// The present revision and the compacted one.
+    pub fn revisions(&self) -> Result<Revisions, StateError> {
+        let mark = Mark::read(&self.connection)?;
+        Ok(Revisions {
+            current: Revision(mark.revision),
+            compacted: Revision(mark.compacted),
+        })
+    }
+
+    /// The last entry applied and the last membership.
+    pub fn applied(&self) -> Result<Applied, StateError> {
+        self.at_one_state(|connection| {
+            Ok(Applied {
+                log_id: Mark::read(connection)?.log_id,
+                membership: mark::read_membership(connection)?,
+            })
+        })
+    }
+
+    /// Keys that exist.
+    pub fn live_keys(&self) -> Result<i64, StateError> {
+        Ok(Mark::read(&self.connection)?.live)
+    }
+
+    /// What happened from `first` on, a page of whole revisions of about `limit` changes. Empty when `first` has not
+    /// happened yet; [`Rejection::Compacted`] when it is gone. What was there before is looked up if asked for, and may be
+    /// missing where compaction has been.
+    pub fn events(
+        &self,
+        first: Revision,
+        limit: u32,
+        listening: Listening,
+    ) -> Result<Vec<RevisionEvents>, ReadError> {
+        self.at_one_state(|connection| {
+            let mark = Mark::read(connection)?;
+            if first.0 <= mark.compacted {
+                return Err(Rejection::Compacted.into());
+            }
+            let mut statement = connection.prepare_cached("SELECT position, prev, created, version, lease, key, value FROM history WHERE position >= ?1 ORDER BY position")?;
+            let mut rows = statement.query([Position::after(first.0 - 1).0])?;
+            let mut found: Vec<RevisionEvents> = Vec::new();
+            let mut count = 0;
+            while let Some(row) = rows.next()? {
+                let revision = Position(row.get(0)?).revision();
+                match found.last_mut() {
+                    Some((last, events)) if *last == revision => events.push(event(connection, row, listening)?),
+                    _ if count >= limit => break,
+                    _ => found.push((revision, vec![event(connection, row, listening)?])),
+                }
+                count += 1;
+            }
+            Ok(found)
+        })
+    }
+
+    /// Every lease, by id.
+    pub fn leases(&self) -> Result<Vec<Lease>, StateError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT id, ttl FROM leases ORDER BY id")?;
+        let leases = statement.query_map([], |row| {
+            Ok(Lease {
+                id: LeaseId(row.get(0)?),
+                ttl_seconds: row.get(1)?,
+            })
+        })?;
+        Ok(leases.collect::<Result<_, _>>()?)
+    }
+
+    /// One lease.
+    pub fn lease(&self, id: LeaseId) -> Result<Option<Lease>, StateError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT ttl FROM leases WHERE id = ?1")?;
+        let ttl = statement.query_row([id.0], |row| row.get(0)).optional()?;
+        Ok(ttl.map(|ttl_seconds| Lease { id, ttl_seconds }))
+    }
+
+    /// The keys of a lease, in order.
+    pub fn lease_keys(&self, id: LeaseId) -> Result<Vec<Bytes>, StateError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT key FROM lease_keys WHERE lease = ?1 ORDER BY key")?;
+        let keys = statement.query_map([id.0], |row| range::blob(row, 0))?;
+        Ok(keys.collect::<Result<_, _>>()?)
+    }
+
+    /// Bytes of the database file, and how many of them hold something.
+    pub fn size(&self) -> Result<(u64, u64), StateError> {
+        let pragma = |name| {
+            self.connection
+                .pragma_query_value(None, name, |row| row.get::<_, u64>(0))
+        };
+        let (pages, free, bytes) = (
+            pragma("page_count")?,
+            pragma("freelist_count")?,
+            pragma("page_size")?,
+        );
+        Ok((pages * bytes, pages.saturating_sub(free) * bytes))
+    }
+
+    /// Runs several statements against one committed batch. Short: what a reader holds, the write-ahead log must keep.
+    pub(super) fn at_one_state<T, E>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        E: From<StateError>,
+    {
+        at_one_state(&self.connection, read)
+    }
+}
+
+pub(super) fn at_one_state<T, E>(
+    connection: &Connection,
+    read: impl FnOnce(&Connection) -> Result<T, E>,
+) -> Result<T, E>
+where
+    E: From<StateError>,
+{
+    let run = |sql| {
+        connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute([]))
+            .map_err(StateError::from)
+    };
+    run("BEGIN")?;
+    let answer = read(connection);
+    // Nothing was written, so there is nothing that the end could lose.
+    run("COMMIT")?;
+    answer
+}
+
+/// From a row of history: position, prev, created, version, lease, key, value.
+fn event(
+    connection: &Connection,
+    row: &rusqlite::Row<'_>,
+    listening: Listening,
+) -> Result<Event, StateError> {
+    let (position, prev): (Position, Position) = (Position(row.get(0)?), Position(row.get(1)?));
+    let (version, key) = (row.get::<_, i64>(3)?, range::blob(row, 5)?);
+    let mod_revision = position.revision().0;
+    let prev_kv = if listening == Listening::EventsWithPrevious {
+        version_of(connection, prev, &key)?
+    } else {
+        None
+    };
+    let (kind, kv) = if version == 0 {
+        (
+            EventType::Delete,
+            KeyValue {
+                key,
+                mod_revision,
+                ..KeyValue::default()
+            },
+        )
+    } else {
+        (
+            EventType::Put,
+            KeyValue {
+                key,
+                create_revision: row.get(2)?,
+                mod_revision,
+                version,
+                value: range::blob(row, 6)?,
+                lease: row.get(4)?,
+            },
+        )
+    };
+    Ok(Event {
+        r#type: kind.into(),
+        kv: Some(kv),
+        prev_kv,
+    })
+}
+
+fn version_of(
+    connection: &Connection,
+    position: Position,
+    key: &Bytes,
+) -> Result<Option<KeyValue>, StateError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT created, version, lease, value FROM history WHERE position = ?1 AND version > 0",
+    )?;
+    let found = statement.query_row(params![position.0], |row| {
+        Ok(KeyValue {
+            key: key.clone(),
+            create_revision: row.get(0)?,
+            mod_revision: position.revision().0,
+            version: row.get(1)?,
+            lease: row.get(2)?,
+            value: range::blob(row, 3)?,
+        })
+    });
+    Ok(found.optional()?)
+}

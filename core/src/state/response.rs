@@ -1,0 +1,41 @@
+//! What applying an entry answers.
+
+use super::error::Rejection;
+use crate::proto::etcdserverpb::{
+    CompactionResponse, DeleteRangeResponse, LeaseGrantResponse, LeaseRevokeResponse, PutResponse,
+    TxnResponse,
+};
+use crate::proto::store::Member;
+
+/// The answer to one log entry. Headers hold the revision only: which node answers in which term is no matter of the
+/// state.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// The entry had no command.
+    Blank,
+    /// A key was put.
+    Put(PutResponse),
+    /// A range was deleted.
+    DeleteRange(DeleteRangeResponse),
+    /// A transaction took one of its branches.
+    Txn(TxnResponse),
+    /// History up to a revision is gone for readers.
+    Compact(CompactionResponse),
+    /// A lease exists now.
+    LeaseGrant(LeaseGrantResponse),
+    /// A lease and its keys are gone.
+    LeaseRevoke(LeaseRevokeResponse),
+    /// The cluster's knowledge of itself changed.
+    System(SystemResponse),
+    /// Nothing changed, for a reason that every replica found.
+    Rejected(Rejection),
+}
+
+/// The answer to a command about the cluster itself.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SystemResponse {
+    /// It is done.
+    Done,
+    /// The node is a member, now or since an earlier command of the same content: its row.
+    Admitted(Member),
+}

@@ -1,0 +1,242 @@
+//! What can be said of a request before anything is read: pure functions of its bytes.
+//!
+//! The server calls them before it proposes, so that a bad request costs the cluster nothing; apply calls them again, since
+//! what is in the log must be harmless whoever put it there.
+
+use std::collections::BTreeSet;
+
+use super::error::Rejection;
+use super::range::Bounds;
+use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use crate::proto::etcdserverpb::request_op::Request;
+use crate::proto::etcdserverpb::{
+    DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+};
+
+/// Operations (or compares) that a transaction may have.
+pub const TXN_OPERATIONS: usize = 128;
+
+/// A range needs a key and a sort order that exists.
+pub fn range(request: &RangeRequest) -> Result<(), Rejection> {
+    key(&request.key)?;
+    let known = SortOrder::try_from(request.sort_order).is_ok()
+        && SortTarget::try_from(request.sort_target).is_ok();
+    if known {
+        Ok(())
+    } else {
+        Err(Rejection::InvalidSort)
+    }
+}
+
+/// A put needs a key, and keeps either the old value or takes the one given, as with the lease.
+pub fn put(request: &PutRequest) -> Result<(), Rejection> {
+    key(&request.key)?;
+    if request.ignore_value && !request.value.is_empty() {
+        return Err(Rejection::ValueProvided);
+    }
+    if request.ignore_lease && request.lease != 0 {
+        return Err(Rejection::LeaseProvided);
+    }
+    Ok(())
+}
+
+/// A delete needs a key.
+pub fn delete_range(request: &DeleteRangeRequest) -> Result<(), Rejection> {
+    key(&request.key)
+}
+
+/// A transaction is small enough, each operation is well formed, and no branch modifies a key twice.
+pub fn txn(request: &TxnRequest) -> Result<(), Rejection> {
+    shape(request, TXN_OPERATIONS)?;
+    touched(&request.success)?;
+    touched(&request.failure)?;
+    Ok(())
+}
+
+fn key(key: &[u8]) -> Result<(), Rejection> {
+    if key.is_empty() {
+        Err(Rejection::KeyNotProvided)
+    } else {
+        Ok(())
+    }
+}
+
+/// Compares and both branches are counted each, the largest counts, and what is nested shares what is left.
+fn shape(request: &TxnRequest, allowed: usize) -> Result<(), Rejection> {
+    let most = request
+        .compare
+        .len()
+        .max(request.success.len())
+        .max(request.failure.len());
+    let left = allowed
+        .checked_sub(most)
+        .ok_or(Rejection::TooManyOperations)?;
+    request
+        .compare
+        .iter()
+        .try_for_each(|compare| key(&compare.key))?;
+    request
+        .success
+        .iter()
+        .chain(&request.failure)
+        .try_for_each(|operation| match &operation.request {
+            Some(Request::RequestRange(request)) => range(request),
+            Some(Request::RequestPut(request)) => put(request),
+            Some(Request::RequestDeleteRange(request)) => delete_range(request),
+            Some(Request::RequestTxn(request)) => shape(request, left),
+            None => Err(Rejection::KeyNotFound),
+        })
+}
+
+/// The keys that a list of operations may put, and the ranges that it may delete.
+#[derive(Default)]
+struct Touched<'r> {
+    puts: BTreeSet<&'r [u8]>,
+    deletes: Vec<Bounds<'r>>,
+}
+
+impl<'r> Touched<'r> {
+    fn deletes(&self, key: &[u8]) -> bool {
+        self.deletes.iter().any(|bounds| bounds.contains(key))
+    }
+
+    fn put(&mut self, key: &'r [u8]) -> Result<(), Rejection> {
+        if self.deletes(key) || !self.puts.insert(key) {
+            Err(Rejection::DuplicateKey)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Deletes of this level first, then what is nested, then the puts of this level: the order in which etcd looks, which
+/// decides what it overlooks (a put in one nested transaction and a delete in the next).
+fn touched(operations: &[RequestOp]) -> Result<Touched<'_>, Rejection> {
+    let mut all = Touched::default();
+    for operation in operations {
+        if let Some(Request::RequestDeleteRange(request)) = &operation.request {
+            all.deletes
+                .push(Bounds::new(&request.key, &request.range_end));
+        }
+    }
+    for operation in operations {
+        if let Some(Request::RequestTxn(request)) = &operation.request {
+            let (success, failure) = (touched(&request.success)?, touched(&request.failure)?);
+            success.puts.iter().try_for_each(|key| all.put(key))?;
+            // Only one branch happens, so a key that both put is put once.
+            let only_failure = failure.puts.difference(&success.puts);
+            only_failure
+                .copied()
+                .collect::<Vec<_>>()
+                .into_iter()
+                .try_for_each(|key| all.put(key))?;
+            all.deletes
+                .extend(success.deletes.into_iter().chain(failure.deletes));
+        }
+    }
+    for operation in operations {
+        if let Some(Request::RequestPut(request)) = &operation.request {
+            all.put(&request.key)?;
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn put_op(key: &'static str) -> RequestOp {
+        RequestOp {
+            request: Some(Request::RequestPut(PutRequest {
+                key: Bytes::from(key),
+                ..PutRequest::default()
+            })),
+        }
+    }
+
+    fn delete_op(key: &'static str, end: &'static str) -> RequestOp {
+        RequestOp {
+            request: Some(Request::RequestDeleteRange(DeleteRangeRequest {
+                key: Bytes::from(key),
+                range_end: Bytes::from(end),
+                prev_kv: false,
+            })),
+        }
+    }
+
+    fn nested(success: Vec<RequestOp>, failure: Vec<RequestOp>) -> RequestOp {
+        RequestOp {
+            request: Some(Request::RequestTxn(TxnRequest {
+                compare: vec![],
+                success,
+                failure,
+            })),
+        }
+    }
+
+    fn judged(success: Vec<RequestOp>) -> Result<(), Rejection> {
+        txn(&TxnRequest {
+            compare: vec![],
+            success,
+            failure: vec![],
+        })
+    }
+
+    #[test]
+    fn a_key_is_modified_once_in_a_branch() {
+        let duplicate = Err(Rejection::DuplicateKey);
+        assert_eq!(judged(vec![put_op("a"), put_op("b")]), Ok(()));
+        assert_eq!(judged(vec![put_op("a"), put_op("a")]), duplicate);
+        assert_eq!(judged(vec![put_op("a"), delete_op("a", "")]), duplicate);
+        assert_eq!(judged(vec![delete_op("a", "c"), put_op("b")]), duplicate);
+        assert_eq!(judged(vec![delete_op("a", "c"), put_op("c")]), Ok(()));
+        assert_eq!(judged(vec![delete_op("a", "\0"), put_op("zz")]), duplicate);
+        assert_eq!(judged(vec![delete_op("a", ""), delete_op("a", "")]), Ok(()));
+    }
+
+    #[test]
+    fn branches_of_one_nested_transaction_exclude_each_other() {
+        let duplicate = Err(Rejection::DuplicateKey);
+        assert_eq!(
+            judged(vec![nested(vec![put_op("a")], vec![put_op("a")])]),
+            Ok(())
+        );
+        assert_eq!(
+            judged(vec![
+                nested(vec![put_op("a")], vec![]),
+                nested(vec![put_op("a")], vec![])
+            ]),
+            duplicate
+        );
+        assert_eq!(
+            judged(vec![nested(vec![put_op("a")], vec![]), put_op("a")]),
+            duplicate
+        );
+        assert_eq!(
+            judged(vec![delete_op("a", ""), nested(vec![], vec![put_op("a")])]),
+            duplicate
+        );
+        assert_eq!(
+            judged(vec![nested(vec![delete_op("a", "c")], vec![]), put_op("b")]),
+            duplicate
+        );
+    }
+
+    #[test]
+    fn nested_operations_share_the_allowance() {
+        let many = |count: usize| (0..count).map(|_| delete_op("a", "")).collect::<Vec<_>>();
+        assert_eq!(judged(many(128)), Ok(()));
+        assert_eq!(judged(many(129)), Err(Rejection::TooManyOperations));
+        assert_eq!(judged(vec![nested(many(127), vec![])]), Ok(()));
+        assert_eq!(
+            judged(vec![nested(many(128), vec![])]),
+            Err(Rejection::TooManyOperations)
+        );
+        assert_eq!(
+            judged(vec![RequestOp { request: None }]),
+            Err(Rejection::KeyNotFound)
+        );
+    }
+}
