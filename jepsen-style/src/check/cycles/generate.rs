@@ -450,22 +450,27 @@ mod tests {
 
     #[test]
     fn carelessness_loses_updates() {
+        let mut seeds_with_a_loss = [0; 2];
         for seed in 0..60 {
-            let registers = judge(seed, Store::Careless, Workload::Register);
-            assert!(
-                registers.anomalies().contains_key(&Anomaly::LostUpdate),
-                "seed {seed}"
-            );
-            assert!(
-                !passes(&registers, IsolationLevel::SnapshotIsolation),
-                "seed {seed}"
-            );
-            // A list shows the order of appends whether they were lost upon or not; the reads give it away.
-            let lists = judge(seed, Store::Careless, Workload::ListAppend);
-            assert!(
-                !passes(&lists, IsolationLevel::SnapshotIsolation),
-                "seed {seed}"
-            );
+            for (workload, losses) in [Workload::ListAppend, Workload::Register]
+                .into_iter()
+                .zip(&mut seeds_with_a_loss)
+            {
+                let findings = judge(seed, Store::Careless, workload);
+                let lost = findings.anomalies().contains_key(&Anomaly::LostUpdate);
+                *losses += u32::from(lost);
+                let passes = passes(&findings, IsolationLevel::SnapshotIsolation);
+                // A list shows the order of appends whether somebody lost by it or not.
+                assert!(
+                    !passes || !lost && workload == Workload::Register,
+                    "seed {seed}, {workload:?}"
+                );
+            }
         }
+        // Now and then no two transactions of a run happen to read and write one key at a time.
+        assert!(
+            seeds_with_a_loss.iter().all(|losses| *losses > 50),
+            "{seeds_with_a_loss:?}"
+        );
     }
 }

@@ -200,9 +200,10 @@ mod tests {
                 reaches[*from as usize][*to as usize] = true;
             }
             for middle in 0..9 {
-                for from in 0..9 {
-                    for to in 0..9 {
-                        reaches[from][to] |= reaches[from][middle] && reaches[middle][to];
+                let onward = reaches[middle];
+                for row in reaches.iter_mut().filter(|row| row[middle]) {
+                    for (reached, more) in row.iter_mut().zip(onward) {
+                        *reached |= more;
                     }
                 }
             }
