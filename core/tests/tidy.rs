@@ -1,0 +1,341 @@
+//! What no compiler checks: that the folders keep the promises which ARCHITECTURE.md makes for them, and that nothing was
+//! left lying about.
+//!
+//! The words that are looked for are put together from two halves, or this file would find itself.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Folders whose content nobody wrote, or that a run leaves behind.
+const SKIPPED: [&str; 4] = ["target", ".git", "quorate-data", "corpus"];
+const PACKAGES: [&str; 5] = ["core", "sim", "jepsen-style", "scenarios", "reports"];
+
+/// A file of the repository.
+struct Source {
+    /// From the root, with forward slashes.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    fn is(&self, extension: &str) -> bool {
+        self.path.ends_with(&format!(".{extension}"))
+    }
+
+    fn is_in(&self, folder: &str) -> bool {
+        self.path.starts_with(&format!("{folder}/"))
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        (1..).zip(self.text.lines())
+    }
+
+    /// Each line with its number, without comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.lines()
+            .map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
+    }
+
+    /// As [`Source::code`], up to the module of unit tests: tests may do what the product may not.
+    fn product_code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.code()
+            .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+    }
+
+    /// The comment that opens a module.
+    fn module_doc(&self) -> String {
+        let doc = self
+            .text
+            .lines()
+            .take_while(|line| line.starts_with("//!") || line.is_empty());
+        doc.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn root() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package
+        .parent()
+        .expect("the package is in the workspace")
+        .to_owned()
+}
+
+/// All text files of the repository.
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    collect(&root(), &mut found);
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(found.len() > 50, "only {} files were found", found.len());
+    found
+}
+
+fn collect(directory: &Path, found: &mut Vec<Source>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let (path, name) = (entry.path(), entry.file_name());
+        if SKIPPED.iter().any(|skipped| name == *skipped) {
+            continue;
+        }
+        if entry.file_type().unwrap().is_dir() {
+            collect(&path, found);
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            let path = path.strip_prefix(root()).unwrap();
+            let path = path.to_str().unwrap().replace('\\', "/");
+            found.push(Source { path, text });
+        }
+    }
+}
+
+/// Fails with every finding, not only the first.
+fn assert_none(rule: &str, findings: &[String]) {
+    let mut message = String::new();
+    for finding in findings {
+        writeln!(message, "  {finding}").unwrap();
+    }
+    assert!(findings.is_empty(), "{rule}\n{message}");
+}
+
+/// Every place in the lines where one of the words stands.
+fn places<'a>(
+    source: &Source,
+    lines: impl Iterator<Item = (usize, &'a str)>,
+    words: &[&str],
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, line) in lines {
+        for word in words.iter().filter(|word| line.contains(**word)) {
+            found.push(format!("{}:{number}: {word}", source.path));
+        }
+    }
+    found
+}
+
+#[test]
+fn core_knows_no_simulator() {
+    let words = ["madsim", "turmoil"];
+    let mut found = Vec::new();
+    for source in sources()
+        .iter()
+        .filter(|source| source.is_in("core/src") && source.is("rs"))
+    {
+        found.extend(places(source, source.code(), &words));
+    }
+    assert_none("The simulators run core; core must not know them.", &found);
+}
+
+#[test]
+fn core_meets_the_real_world_only_in_its_tokio_runtime_and_its_binary() {
+    let words = [
+        "tokio::net",
+        "tokio::time",
+        "tokio::spawn",
+        "tokio::task",
+        "tokio::fs",
+        "tokio::signal",
+        "std::fs",
+        "std::thread",
+        "std::time::Instant",
+        "net::TcpStream",
+        "net::TcpListener",
+        "SystemTime",
+    ];
+    let real = ["core/src/runtime/tokio.rs"];
+    let mut found = Vec::new();
+    for source in sources()
+        .iter()
+        .filter(|source| source.is_in("core/src") && source.is("rs"))
+    {
+        if !source.is_in("core/src/bin") && !real.contains(&source.path.as_str()) {
+            found.extend(places(source, source.product_code(), &words));
+        }
+    }
+    assert_none("Everything real comes to core through the Runtime.", &found);
+}
+
+#[test]
+fn the_state_machine_does_not_wait() {
+    let words = ["async ", ".await"];
+    let mut found = Vec::new();
+    for source in sources()
+        .iter()
+        .filter(|source| source.is_in("core/src/state") && source.is("rs"))
+    {
+        found.extend(places(source, source.product_code(), &words));
+    }
+    assert_none("The state machine is pure and synchronous.", &found);
+}
+
+#[test]
+fn the_harness_does_not_import_what_it_judges() {
+    let rules: [(&str, &[&str]); 3] = [
+        (
+            "jepsen-style",
+            &["quorate::", "quorate_sim", "quorate_scenarios"],
+        ),
+        (
+            "reports",
+            &["quorate::", "quorate_sim", "quorate_scenarios"],
+        ),
+        (
+            "sim",
+            &[
+                "quorate_jepsen_style",
+                "quorate_reports",
+                "quorate_scenarios",
+            ],
+        ),
+    ];
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| source.is("rs")) {
+        for (_, words) in rules.iter().filter(|(folder, _)| source.is_in(folder)) {
+            let imports = source
+                .code()
+                .filter(|(_, line)| line.trim_start().starts_with("use "));
+            found.extend(places(source, imports, words));
+        }
+    }
+    assert_none("One bug must not hide on both sides.", &found);
+}
+
+#[test]
+fn reads_never_rest_on_a_lease() {
+    // A restarted follower forgets the lease that it gave (T7), so such a read can be stale.
+    let words = [concat!("Lease", "Read")];
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| source.is("rs")) {
+        found.extend(places(source, source.code(), &words));
+    }
+    assert_none("Linearizable reads are ReadIndex only.", &found);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let words = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("db", "g!("),
+        concat!("to", "do!("),
+        concat!("unimple", "mented!("),
+    ];
+    let written = ["rs", "md", "toml", "proto"];
+    let mut found = Vec::new();
+    for source in sources()
+        .iter()
+        .filter(|source| written.iter().any(|end| source.is(end)))
+    {
+        found.extend(places(source, source.lines(), &words));
+    }
+    assert_none("Nothing is left for later in the text.", &found);
+}
+
+#[test]
+fn nothing_names_the_machine_it_was_written_on() {
+    let words = [
+        concat!("/wo", "rk/"),
+        concat!("/ro", "ot/"),
+        concat!("/ho", "me/"),
+        concat!("/sha", "red/"),
+    ];
+    let mut found = Vec::new();
+    for source in &sources() {
+        found.extend(places(source, source.lines(), &words));
+    }
+    assert_none("Paths of one machine mean nothing on another.", &found);
+}
+
+#[test]
+fn a_markdown_file_has_one_title() {
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| source.is("md")) {
+        let mut fenced = false;
+        let mut titles = 0;
+        for line in source.text.lines() {
+            fenced ^= line.trim_start().starts_with("```");
+            titles += usize::from(!fenced && line.starts_with("# "));
+        }
+        if titles != 1 {
+            found.push(format!("{}: {titles} titles", source.path));
+        }
+    }
+    assert_none("A markdown file has exactly one H1.", &found);
+}
+
+#[test]
+fn a_folder_opens_with_a_map_of_its_files() {
+    let sources = sources();
+    let mut found = Vec::new();
+    for source in &sources {
+        let Some((folder, file)) = source.path.rsplit_once('/') else {
+            continue;
+        };
+        let in_a_package = PACKAGES
+            .iter()
+            .any(|package| source.is_in(&format!("{package}/src")));
+        if !in_a_package || !["mod.rs", "lib.rs", "main.rs"].contains(&file) {
+            continue;
+        }
+        let doc = source.module_doc();
+        for name in names_beside(folder, &sources) {
+            if !doc.contains(&format!("`{name}`")) && !doc.contains(&format!("{name}.rs")) {
+                found.push(format!("{}: `{name}` is not in the map", source.path));
+            }
+        }
+    }
+    assert_none("A folder opens with a map of what stands in it.", &found);
+}
+
+/// Files and folders of Rust beside a `mod.rs`, as module names.
+fn names_beside(folder: &str, sources: &[Source]) -> BTreeSet<String> {
+    let beside = sources.iter().filter(|source| source.is("rs"));
+    let rests = beside.filter_map(|source| source.path.strip_prefix(folder)?.strip_prefix('/'));
+    let firsts = rests.map(|rest| rest.split('/').next().unwrap_or_default());
+    // `bin` holds programs of their own, which the map of a library need not name.
+    let own = ["mod", "lib", "main", "bin"];
+    let names = firsts.map(|first| first.trim_end_matches(".rs"));
+    names
+        .filter(|name| !own.contains(name))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_rule_that_the_code_cites_is_explained() {
+    let sources = sources();
+    let architecture = sources
+        .iter()
+        .find(|source| source.path == "ARCHITECTURE.md");
+    let architecture = architecture.expect("ARCHITECTURE.md is there");
+    let mut found = Vec::new();
+    // Elsewhere T1 may well be a transaction.
+    let citing = |source: &&Source| source.is_in("core") || source.is_in("sim");
+    for source in sources
+        .iter()
+        .filter(citing)
+        .filter(|source| source.is("rs") || source.is("proto"))
+    {
+        for rule in citations(&source.text) {
+            if !architecture.text.contains(&format!("| {rule} |")) {
+                found.push(format!("{}: {rule}", source.path));
+            }
+        }
+    }
+    assert_none(
+        "A number such as T7 is a row in ARCHITECTURE.md's table of rules.",
+        &found,
+    );
+}
+
+/// Words of comments such as T7 or R14.
+fn citations(text: &str) -> BTreeSet<String> {
+    let comments = text.lines().filter_map(|line| line.split_once("//"));
+    let words = comments.flat_map(|(_, comment)| comment.split(|c: char| !c.is_alphanumeric()));
+    let is_rule = |word: &&str| {
+        let digits = word.strip_prefix('T').or_else(|| word.strip_prefix('R'));
+        digits.is_some_and(|digits| {
+            (1..=2).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    words.filter(is_rule).map(str::to_owned).collect()
+}
