@@ -56,7 +56,8 @@ pub enum Anomaly {
     GarbageRead,
     /// One value stands twice in a list, though it was appended once.
     DuplicateElements,
-    /// Two reads of one list of which neither is a prefix of the other.
+    /// Two reads of one list of which neither is a prefix of the other; or one that shows a transaction's appends in
+    /// another order than it made them.
     IncompatibleOrder,
     /// A read of what an aborted transaction wrote.
     G1a,

@@ -114,6 +114,10 @@ impl<'a> Inference<'a> {
             None => (&[][..], NONE),
         };
         let mut is_sound = self.order_versions(key, longest, longest_reader);
+        if !is_sound {
+            // There is no order of versions, and every level is violated already: no edges of this key.
+            self.order.clear();
+        }
         self.connect_versions();
         self.updates.clear();
         self.updates.resize(longest.len() + 1, NONE);
@@ -214,9 +218,28 @@ impl<'a> Inference<'a> {
                 is_sound = false;
             } else {
                 self.took_effect[self.appends[number as usize].transaction as usize] = true;
+                if self.is_out_of_turn(number) {
+                    let evidence = Evidence::Reordered {
+                        reader: TransactionId(reader),
+                        writer: TransactionId(self.appends[number as usize].transaction),
+                        key,
+                        value: *value,
+                    };
+                    self.findings.add(Anomaly::IncompatibleOrder, evidence);
+                    is_sound = false;
+                }
             }
         }
         is_sound
+    }
+
+    /// Whether the same transaction had appended something before that the list does not show before.
+    fn is_out_of_turn(&self, number: u32) -> bool {
+        number.checked_sub(1).is_some_and(|before| {
+            let [before, number] = [before as usize, number as usize];
+            self.appends[before].transaction == self.appends[number].transaction
+                && !self.is_seen[before]
+        })
     }
 
     /// Each writer comes before the next one, over the heads of aborted ones.
@@ -271,8 +294,8 @@ impl<'a> Inference<'a> {
                 continue;
             }
             let list = self.elements(*entry);
-            if place > 0 {
-                self.check_internal(key, reader, last_read, list);
+            if group.len() > 1 {
+                self.check_internal(key, &group[place + 1..], reader, last_read, list);
             }
             if longest.starts_with(list) {
                 self.prefix_read(key, reader, list);
@@ -289,10 +312,11 @@ impl<'a> Inference<'a> {
         is_sound
     }
 
-    /// A read must show what the same transaction read and appended before.
+    /// A read must show what the same transaction read and appended before, and nothing that it appends later.
     fn check_internal(
         &mut self,
         key: KeyId,
+        later: &[Entry],
         reader: Node,
         last_read: Option<&[ValueId]>,
         list: &[ValueId],
@@ -301,7 +325,11 @@ impl<'a> Inference<'a> {
             Some(last) => list.strip_prefix(last) == Some(self.own.as_slice()),
             None => list.ends_with(&self.own),
         };
-        if !is_consistent {
+        let is_early = later.iter().any(|entry| {
+            let operation = self.operation(*entry);
+            operation.kind == MicroKind::Append && list.contains(&operation.value())
+        });
+        if !is_consistent || is_early {
             let evidence = Evidence::Contradiction {
                 transaction: TransactionId(reader),
                 key,

@@ -106,6 +106,17 @@ pub enum Evidence {
         /// The first position at which the lists differ.
         position: usize,
     },
+    /// `reader` read a list that shows `value` without what `writer` had appended before it.
+    Reordered {
+        /// Who read.
+        reader: TransactionId,
+        /// Who appended.
+        writer: TransactionId,
+        /// Where.
+        key: KeyId,
+        /// What.
+        value: ValueId,
+    },
     /// `reader` read what `writer`, which failed or went on to change it, had written.
     Premature {
         /// Who read.

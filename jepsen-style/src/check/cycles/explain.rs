@@ -150,6 +150,18 @@ pub fn in_words(anomaly: Anomaly, evidence: &Evidence, names: &dyn Names) -> Vec
             name(second),
             key(at)
         )),
+        Evidence::Reordered {
+            reader,
+            writer,
+            key: at,
+            value: what,
+        } => lines.push(format!(
+            "{anomaly}: {} read {} at {} without what {} had appended there before",
+            name(reader),
+            value(what),
+            key(at),
+            name(writer)
+        )),
         Evidence::Premature {
             reader,
             writer,
@@ -220,7 +232,9 @@ fn participants(evidence: &Evidence) -> Vec<TransactionId> {
         Evidence::Incompatible { first, second, .. } | Evidence::Lost { first, second, .. } => {
             vec![*first, *second]
         }
-        Evidence::Premature { reader, writer, .. } => vec![*writer, *reader],
+        Evidence::Premature { reader, writer, .. } | Evidence::Reordered { reader, writer, .. } => {
+            vec![*writer, *reader]
+        }
         Evidence::Cycle(steps) => steps.iter().map(|step| step.transaction).collect(),
     }
 }

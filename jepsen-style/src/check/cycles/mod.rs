@@ -43,6 +43,8 @@ mod scc;
 mod search;
 mod shortest;
 pub mod transactions;
+#[cfg(test)]
+mod twin;
 
 pub use anomaly::{Anomaly, CycleKind, IsolationLevel, Layer};
 pub use evidence::{Evidence, Findings, Found, KnownFrom, Reason, Step};

@@ -183,36 +183,39 @@ impl Inference<'_> {
         let mut known: Option<ValueId> = None;
         for entry in group {
             let operation = *self.operation(*entry);
-            if operation.kind == MicroKind::ReadValue {
-                if known.is_some_and(|known| known != operation.value()) {
+            if operation.kind == MicroKind::ReadValue && known != Some(operation.value()) {
+                let source = self.source(key, reader, operation.value());
+                let is_own = source.is_some_and(|writer| writer == reader);
+                if known.is_some() || is_own {
+                    // It read something else before, or reads what it wrote only later.
                     let evidence = Evidence::Contradiction {
                         transaction: TransactionId(reader),
                         key,
                     };
                     self.findings.add(Anomaly::Internal, evidence);
-                }
-                if known.is_none() {
-                    let updates = group
-                        .iter()
-                        .any(|entry| self.operation(*entry).kind == MicroKind::Write);
-                    self.external_read(key, reader, operation.value(), updates);
+                } else if let Some(writer) = source {
+                    let is_write = |entry: &Entry| self.operation(*entry).kind == MicroKind::Write;
+                    let updates = group.iter().any(is_write);
+                    let value = operation.value();
+                    self.reads.push(Read {
+                        value,
+                        writer,
+                        reader,
+                        updates,
+                    });
                 }
             }
             known = Some(operation.value());
         }
     }
 
-    fn external_read(&mut self, key: KeyId, reader: Node, value: ValueId, updates: bool) {
-        let number = self.numbers.get(value);
+    /// Who wrote what was read ([`NONE`] for the initial state); nothing if that is no version. What may not be read is
+    /// reported.
+    fn source(&mut self, key: KeyId, reader: Node, value: ValueId) -> Option<Node> {
         if value == NIL {
-            self.reads.push(Read {
-                value,
-                writer: NONE,
-                reader,
-                updates,
-            });
-            return;
+            return Some(NONE);
         }
+        let number = self.numbers.get(value);
         if number == NONE {
             let evidence = Evidence::Garbage {
                 reader: TransactionId(reader),
@@ -220,7 +223,7 @@ impl Inference<'_> {
                 value,
             };
             self.findings.add(Anomaly::GarbageRead, evidence);
-            return;
+            return None;
         }
         let write = self.writes[number as usize];
         let writer = TransactionId(write.transaction);
@@ -232,26 +235,12 @@ impl Inference<'_> {
         };
         if self.outcome(write.transaction) == Outcome::Failed {
             self.findings.add(Anomaly::G1a, premature);
-            return;
+            return None;
         }
-        if write.transaction == reader {
-            // It read what it wrote only later.
-            let evidence = Evidence::Contradiction {
-                transaction: TransactionId(reader),
-                key,
-            };
-            self.findings.add(Anomaly::Internal, evidence);
-            return;
-        }
-        if !write.is_final {
+        if !write.is_final && write.transaction != reader {
             self.findings.add(Anomaly::G1b, premature);
         }
-        self.reads.push(Read {
-            value,
-            writer: write.transaction,
-            reader,
-            updates,
-        });
+        Some(write.transaction)
     }
 
     /// The edges of the key at hand.
@@ -463,26 +452,43 @@ impl RegisterOrder<'_> {
         &self,
         first: TransactionId,
         second: TransactionId,
+        holds: impl Fn(KeyId, Option<ValueId>) -> bool,
         known: KnownFrom,
     ) -> Option<Reason> {
         self.reads(first).find_map(|read| {
             let (key, missed) = (read.key, self.final_write(second, read.key)?);
             let seen = (read.value() != NIL).then_some(read.value());
-            let holds = match (known, seen) {
-                (KnownFrom::RealTime, Some(seen)) => !self.wrote(second, key, seen),
-                (KnownFrom::RealTime, None) => false,
-                (_, None) => true,
-                (_, Some(seen)) => self
-                    .reads(second)
-                    .any(|other| other.key == key && other.value() == seen),
-            };
-            holds.then_some(Reason::Missed {
+            holds(key, seen).then_some(Reason::Missed {
                 key,
                 seen,
                 missed,
                 known,
             })
         })
+    }
+
+    /// `first` read a version and `second` wrote over it, having read it too (or it was the initial state).
+    fn missed_update(&self, first: TransactionId, second: TransactionId) -> Option<Reason> {
+        let read_by_second = |key, seen: &dyn Fn(ValueId) -> bool| {
+            self.reads(second)
+                .any(|read| read.key == key && seen(read.value()))
+        };
+        let known = KnownFrom::ReadBeforeWrite;
+        let exact = |key, seen: Option<ValueId>| {
+            seen.is_none_or(|seen| read_by_second(key, &|other| other == seen))
+        };
+        // Two reads of one transaction's version may differ in value: then one of them is a G1b.
+        let alike = |key, seen: Option<ValueId>| {
+            seen.is_some() && read_by_second(key, &|other| other != NIL)
+        };
+        self.missed(first, second, exact, known)
+            .or_else(|| self.missed(first, second, alike, known))
+    }
+
+    fn missed_in_time(&self, first: TransactionId, second: TransactionId) -> Option<Reason> {
+        let holds =
+            |key, seen: Option<ValueId>| seen.is_some_and(|seen| !self.wrote(second, key, seen));
+        self.missed(first, second, holds, KnownFrom::RealTime)
     }
 }
 
@@ -519,8 +525,8 @@ impl Explain for RegisterOrder<'_> {
                     known: KnownFrom::RealTime,
                 })
             }),
-            EdgeKind::ReadWrite => self.missed(first, second, KnownFrom::ReadBeforeWrite),
-            EdgeKind::TimedReadWrite => self.missed(first, second, KnownFrom::RealTime),
+            EdgeKind::ReadWrite => self.missed_update(first, second),
+            EdgeKind::TimedReadWrite => self.missed_in_time(first, second),
             EdgeKind::Process | EdgeKind::RealTime | EdgeKind::Relay => None,
         }
     }

@@ -207,11 +207,11 @@ mod tests {
                     }
                 }
             }
-            for from in 0..9 {
-                for to in 0..9 {
-                    let mutual = from == to || reaches[from][to] && reaches[to][from];
+            for (from, row) in reaches.iter().enumerate() {
+                for (to, reached) in row.iter().enumerate() {
+                    let mutual = from == to || *reached && reaches[to][from];
                     prop_assert_eq!(mutual, components.of[from] == components.of[to]);
-                    if reaches[from][to] {
+                    if *reached {
                         prop_assert!(components.of[from] >= components.of[to]);
                     }
                 }
