@@ -77,25 +77,66 @@ pub(super) struct Keyspace<'c> {
     lease: Lazy<'c>,
 }
 
+/// The SQL of a keyspace, for the live tables and for those that a snapshot is received into.
+struct Sql {
+    find: &'static str,
+    append: &'static str,
+    point: &'static str,
+    value: &'static str,
+    attach: &'static str,
+    detach: &'static str,
+    lease: &'static str,
+}
+
+macro_rules! sql {
+    ($prefix:literal) => {
+        Sql {
+            find: concat!(
+                "SELECT head, created, version, lease, jump, steps FROM ",
+                $prefix,
+                "keys WHERE key = ?1"
+            ),
+            append: concat!(
+                "INSERT INTO ",
+                $prefix,
+                "history (position, prev, jump, created, version, lease, key, value)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+            ),
+            // On a table without rowid, secondary indexes or triggers, REPLACE overwrites in place after one search.
+            point: concat!(
+                "REPLACE INTO ",
+                $prefix,
+                "keys (key, head, created, version, lease, jump, steps) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+            ),
+            value: concat!("SELECT value FROM ", $prefix, "history WHERE position = ?1"),
+            attach: concat!("INSERT INTO ", $prefix, "lease_keys (lease, key) VALUES (?1, ?2)"),
+            detach: concat!("DELETE FROM ", $prefix, "lease_keys WHERE lease = ?1 AND key = ?2"),
+            lease: concat!("SELECT 1 FROM ", $prefix, "leases WHERE id = ?1"),
+        }
+    };
+}
+
 impl<'c> Keyspace<'c> {
     pub(super) fn new(connection: &'c Connection) -> Self {
+        Self::over(connection, &sql!(""))
+    }
+
+    /// Over the tables that a snapshot is received into.
+    pub(super) fn staged(connection: &'c Connection) -> Self {
+        Self::over(connection, &sql!("staged_"))
+    }
+
+    fn over(connection: &'c Connection, sql: &Sql) -> Self {
         let lazy = |sql| Lazy::new(connection, sql);
         Self {
             connection,
-            find: lazy(
-                "SELECT head, created, version, lease, jump, steps FROM keys WHERE key = ?1",
-            ),
-            append: lazy(
-                "INSERT INTO history (position, prev, jump, created, version, lease, key, value) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            ),
-            // On a table without rowid, secondary indexes or triggers, REPLACE overwrites in place after one search.
-            point: lazy(
-                "REPLACE INTO keys (key, head, created, version, lease, jump, steps) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            ),
-            value: lazy("SELECT value FROM history WHERE position = ?1"),
-            attach: lazy("INSERT INTO lease_keys (lease, key) VALUES (?1, ?2)"),
-            detach: lazy("DELETE FROM lease_keys WHERE lease = ?1 AND key = ?2"),
-            lease: lazy("SELECT 1 FROM leases WHERE id = ?1"),
+            find: lazy(sql.find),
+            append: lazy(sql.append),
+            point: lazy(sql.point),
+            value: lazy(sql.value),
+            attach: lazy(sql.attach),
+            detach: lazy(sql.detach),
+            lease: lazy(sql.lease),
         }
     }
 

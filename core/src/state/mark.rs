@@ -28,16 +28,17 @@ pub(super) struct Mark {
     pub(super) live: i64,
     pub(super) clock: u64,
     pub(super) points: i64,
+    pub(super) installs: i64,
     pub(super) log_id: Option<LogId>,
 }
 
 impl Mark {
     pub(super) fn read(connection: &Connection) -> Result<Self, StateError> {
         let mut statement = connection.prepare_cached(
-            "SELECT revision, compacted, swept, live, clock, points, log_term, log_index FROM mark",
+            "SELECT revision, compacted, swept, live, clock, points, installs, log_term, log_index FROM mark",
         )?;
         Ok(statement.query_row([], |row| {
-            let log_id = match (row.get(6)?, row.get(7)?) {
+            let log_id = match (row.get(7)?, row.get(8)?) {
                 (Some(term), Some(index)) => Some(LogId { term, index }),
                 _ => None,
             };
@@ -48,6 +49,7 @@ impl Mark {
                 live: row.get(3)?,
                 clock: row.get(4)?,
                 points: row.get(5)?,
+                installs: row.get(6)?,
                 log_id,
             })
         })?)
@@ -55,7 +57,7 @@ impl Mark {
 
     pub(super) fn write(&self, connection: &Connection) -> Result<(), StateError> {
         let mut statement = connection.prepare_cached(
-            "UPDATE mark SET revision = ?1, compacted = ?2, swept = ?3, live = ?4, clock = ?5, points = ?6, log_term = ?7, log_index = ?8",
+            "UPDATE mark SET revision = ?1, compacted = ?2, swept = ?3, live = ?4, clock = ?5, points = ?6, installs = ?7, log_term = ?8, log_index = ?9",
         )?;
         let (term, index) = (
             self.log_id.map(|id| id.term),
@@ -68,6 +70,7 @@ impl Mark {
             self.live,
             self.clock,
             self.points,
+            self.installs,
             term,
             index
         ])?;
@@ -77,6 +80,8 @@ impl Mark {
     /// Notes a wall-clock time that a command carried and answers the highest one ever seen: a leader whose clock is
     /// behind cannot make time run backwards for tokens.
     pub(super) fn tick(&mut self, at_ms: u64) -> u64 {
+        // The column is signed.
+        let at_ms = at_ms.min(i64::MAX.cast_unsigned());
         self.clock = self.clock.max(at_ms);
         self.clock
     }

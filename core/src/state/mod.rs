@@ -16,6 +16,8 @@
 //! | `change`, `txn`, `lease`, `compact`, `system` | the commands |
 //! | `validate` | what can be said of a request before anything is read |
 //! | `range`, `reader` | reads |
+//! | `frozen`, `digest` | the state at one entry, read in pieces; comparing replicas |
+//! | `snapshot`, `install` | the state as a stream, and back |
 //! | `response`, `error` | answers, rejections, and failures of this node |
 //!
 //! # Durability
@@ -30,7 +32,10 @@ mod batch;
 mod change;
 mod command;
 mod compact;
+mod digest;
 mod error;
+mod frozen;
+mod install;
 mod keyspace;
 mod lease;
 mod mark;
@@ -39,6 +44,7 @@ mod range;
 mod reader;
 mod response;
 mod schema;
+mod snapshot;
 mod statement;
 mod system;
 mod txn;
@@ -50,11 +56,14 @@ pub use batch::{Batch, Durability, RevisionEvents};
 pub use change::Listening;
 pub use command::{FEATURE_LEVEL, FORMAT, command, decode};
 pub use compact::Sweep;
+pub use digest::{Digest, KeyspaceHash};
 pub use error::{ReadError, Rejection, StateError};
+pub use install::Staged;
 pub use mark::Applied;
 pub use reader::{Lease, Reader, Revisions};
 pub use response::{Response, SystemResponse};
 pub use schema::LAYOUT;
+pub use snapshot::{SnapshotReader, Snapshots};
 pub use system::{cluster, member, members, token, tokens, tombstones, trusted};
 
 use crate::database::{self, Missing, Place, Synchronous};
@@ -70,12 +79,17 @@ pub struct State {
     /// The last entry whose effect no crash can take back.
     durable: Option<LogId>,
     listening: Listening,
+    place: Place,
+    pins: frozen::Pins,
+    /// A snapshot that is being received.
+    staging: Option<install::Staging>,
 }
 
 impl State {
     /// Opens the state database, making an empty one if `missing` allows.
     pub fn open(place: &Place, missing: Missing) -> Result<Self, StateError> {
         let connection = place.writer(&LAYOUT, Synchronous::Normal, missing)?;
+        install::drop_staged(&connection)?;
         let mark = Mark::read(&connection)?;
         let membership = mark::read_membership(&connection)?;
         Ok(Self {
@@ -84,6 +98,9 @@ impl State {
             membership,
             durable: None,
             listening: Listening::Nothing,
+            place: place.clone(),
+            pins: frozen::Pins::default(),
+            staging: None,
         })
     }
 
@@ -128,6 +145,10 @@ impl State {
 
     /// Deletes some of what compaction has left behind: at most `limit` versions are looked at, in one short transaction.
     pub fn compact_step(&mut self, limit: u32) -> Result<Sweep, StateError> {
+        let pins = self.pins.lock();
+        if *pins > 0 {
+            return Ok(Sweep::Pinned);
+        }
         let mut mark = self.mark;
         if mark.swept >= position::Position::after(mark.compacted) {
             return Ok(Sweep::Done);
@@ -141,6 +162,12 @@ impl State {
         transaction.commit()?;
         self.mark = mark;
         Ok(sweep)
+    }
+
+    /// Frozen views of the state, for sending it and for digests.
+    #[must_use]
+    pub fn snapshots(&self) -> Snapshots {
+        Snapshots::new(self.place.clone(), self.pins.clone())
     }
 
     /// Reads the whole database file for damage. Takes seconds on a large one.

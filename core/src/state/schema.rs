@@ -26,33 +26,13 @@ pub const LAYOUT: Layout = Layout {
     wal_bytes: 16 << 20,
 };
 
-const FORMAT_1: &str = "
-    -- One row. `log_*` is the last applied entry, in the same transaction as what it changed.
-    CREATE TABLE mark (
-        id INTEGER PRIMARY KEY,
-        revision INTEGER NOT NULL,
-        compacted INTEGER NOT NULL,
-        -- First position that compaction has not looked at yet; a matter of this node alone.
-        swept INTEGER NOT NULL,
-        -- Keys that exist now.
-        live INTEGER NOT NULL,
-        -- Highest wall-clock time that any command carried, in milliseconds.
-        clock INTEGER NOT NULL,
-        -- Durable points made; a matter of this node alone.
-        points INTEGER NOT NULL,
-        log_term INTEGER,
-        log_index INTEGER
-    );
-    INSERT INTO mark VALUES (1, 1, -1, 0, 0, 0, 0, NULL, NULL);
-
-    CREATE TABLE membership (
-        id INTEGER PRIMARY KEY,
-        log_term INTEGER NOT NULL,
-        log_index INTEGER NOT NULL,
-        body BLOB NOT NULL
-    );
-
-    CREATE TABLE keys (
+/// The tables of the keyspace, and the same once more under another name: where a snapshot is built up beside the state
+/// that it is going to replace.
+macro_rules! keyspace_tables {
+    ($prefix:literal) => {
+        concat!(
+            "
+    CREATE TABLE ", $prefix, "keys (
         key BLOB PRIMARY KEY,
         -- Position of the newest version.
         head INTEGER NOT NULL,
@@ -66,7 +46,7 @@ const FORMAT_1: &str = "
     ) WITHOUT ROWID;
 
     -- The value comes last: what walks along the pointers then never touches the pages of a long one.
-    CREATE TABLE history (
+    CREATE TABLE ", $prefix, "history (
         position INTEGER PRIMARY KEY,
         prev INTEGER NOT NULL,
         jump INTEGER NOT NULL,
@@ -77,15 +57,51 @@ const FORMAT_1: &str = "
         value BLOB NOT NULL
     );
 
-    CREATE TABLE leases (
+    CREATE TABLE ", $prefix, "leases (
         id INTEGER PRIMARY KEY,
         ttl INTEGER NOT NULL
     );
-    CREATE TABLE lease_keys (
+    CREATE TABLE ", $prefix, "lease_keys (
         lease INTEGER NOT NULL,
         key BLOB NOT NULL,
         PRIMARY KEY (lease, key)
     ) WITHOUT ROWID;
+            "
+        )
+    };
+}
+
+/// Makes the tables that a snapshot is received into.
+pub(super) const STAGED: &str = keyspace_tables!("staged_");
+
+const FORMAT_1: &str = concat!(
+    keyspace_tables!(""),
+    "
+    -- One row. `log_*` is the last applied entry, in the same transaction as what it changed.
+    CREATE TABLE mark (
+        id INTEGER PRIMARY KEY,
+        revision INTEGER NOT NULL,
+        compacted INTEGER NOT NULL,
+        -- First position that compaction has not looked at yet; a matter of this node alone.
+        swept INTEGER NOT NULL,
+        -- Keys that exist now.
+        live INTEGER NOT NULL,
+        -- Highest wall-clock time that any command carried, in milliseconds.
+        clock INTEGER NOT NULL,
+        -- Durable points made, and snapshots installed; matters of this node alone.
+        points INTEGER NOT NULL,
+        installs INTEGER NOT NULL,
+        log_term INTEGER,
+        log_index INTEGER
+    );
+    INSERT INTO mark VALUES (1, 1, -1, 0, 0, 0, 0, 0, NULL, NULL);
+
+    CREATE TABLE membership (
+        id INTEGER PRIMARY KEY,
+        log_term INTEGER NOT NULL,
+        log_index INTEGER NOT NULL,
+        body BLOB NOT NULL
+    );
 
     -- What the cluster knows about itself: a few rows, each an encoded message of store.proto.
     -- 64-bit ids are stored as the signed number of the same bits.
@@ -94,4 +110,5 @@ const FORMAT_1: &str = "
     CREATE TABLE tokens (id BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE cluster (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
     CREATE TABLE trusted (ca BLOB PRIMARY KEY) WITHOUT ROWID;
-";
+"
+);

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::change::Failure;
 use super::error::{Rejection, StateError};
+use super::frozen::Records;
 use super::mark::Mark;
 use super::position::Position;
 use super::response::SystemResponse;
@@ -27,6 +28,7 @@ pub(super) fn apply(
 ) -> Result<SystemResponse, Failure> {
     let mut system = System {
         connection,
+        tables: Tables { connection },
         mark,
         index: log_id.index,
     };
@@ -44,8 +46,34 @@ pub(super) fn apply(
     }
 }
 
+/// Puts the tables of a received snapshot in place of those that are there.
+pub(super) fn replace(connection: &Connection, records: &Records) -> Result<(), StateError> {
+    for table in ["cluster", "members", "tombstones", "tokens", "trusted"] {
+        connection.execute(&format!("DELETE FROM {table}"), [])?;
+    }
+    let tables = Tables { connection };
+    records
+        .cluster
+        .iter()
+        .try_for_each(|row| tables.put_cluster(row))?;
+    records
+        .members
+        .iter()
+        .try_for_each(|row| tables.put_member(row))?;
+    records
+        .tombstones
+        .iter()
+        .try_for_each(|row| tables.put_tombstone(row))?;
+    records
+        .tokens
+        .iter()
+        .try_for_each(|row| tables.put_token(row))?;
+    tables.put_trusted(&records.trusted)
+}
+
 struct System<'b> {
     connection: &'b Connection,
+    tables: Tables<'b>,
     mark: &'b mut Mark,
     index: u64,
 }
@@ -70,13 +98,13 @@ impl System<'_> {
             epoch: command.epoch,
             created_at_ms: command.at_ms,
         };
-        self.put_cluster(&identity)?;
-        self.put_member(&Member {
+        self.tables.put_cluster(&identity)?;
+        self.tables.put_member(&Member {
             admitted_index: self.index,
             admitted_at_ms: command.at_ms,
             ..first.clone()
         })?;
-        self.put_trusted(&command.trusted_cas)?;
+        self.tables.put_trusted(&command.trusted_cas)?;
         Ok(SystemResponse::Done)
     }
 
@@ -109,7 +137,7 @@ impl System<'_> {
         judge_token(&token, asked, now)?;
         self.check_name(asked)?;
         token.uses_left -= 1;
-        self.put_token(&token)?;
+        self.tables.put_token(&token)?;
         let role = if asked.role() == Role::Unspecified {
             Role::Spare
         } else {
@@ -122,7 +150,7 @@ impl System<'_> {
             spare_only: asked.spare_only || token.spare_only,
             ..asked.clone()
         };
-        self.put_member(&admitted)?;
+        self.tables.put_member(&admitted)?;
         Ok(SystemResponse::Admitted(admitted))
     }
 
@@ -134,7 +162,7 @@ impl System<'_> {
             .ok_or(Rejection::Malformed("an update of nobody"))?;
         let known = member(self.connection, asked.id)?.ok_or(Rejection::MemberNotFound)?;
         self.check_name(asked)?;
-        self.put_member(&Member {
+        self.tables.put_member(&Member {
             role: known.role,
             admitted_index: known.admitted_index,
             admitted_at_ms: known.admitted_at_ms,
@@ -178,7 +206,7 @@ impl System<'_> {
         }
         changed
             .iter()
-            .try_for_each(|member| self.put_member(member))?;
+            .try_for_each(|member| self.tables.put_member(member))?;
         Ok(SystemResponse::Done)
     }
 
@@ -201,15 +229,15 @@ impl System<'_> {
             .iter()
             .filter(|old| old.expires_at_ms <= now)
         {
-            self.forget_token(&old.id)?;
+            self.tables.forget_token(&old.id)?;
         }
-        self.put_token(new)?;
+        self.tables.put_token(new)?;
         Ok(SystemResponse::Done)
     }
 
     fn revoke_token(&mut self, command: &TokenRevoke) -> Result<SystemResponse, Failure> {
         token(self.connection, &command.id)?.ok_or(Rejection::TokenUnknown)?;
-        self.forget_token(&command.id)?;
+        self.tables.forget_token(&command.id)?;
         Ok(SystemResponse::Done)
     }
 
@@ -229,7 +257,7 @@ impl System<'_> {
         let (true, Some(revision)) = (command.epoch > known.epoch, revision) else {
             return Err(Rejection::RecoveryOutdated.into());
         };
-        self.put_cluster(&Cluster {
+        self.tables.put_cluster(&Cluster {
             epoch: command.epoch,
             ..known
         })?;
@@ -249,7 +277,7 @@ impl System<'_> {
             return Err(Rejection::Malformed("a cluster that trusts nobody").into());
         }
         self.connection.execute("DELETE FROM trusted", [])?;
-        self.put_trusted(&command.cas)?;
+        self.tables.put_trusted(&command.cas)?;
         Ok(SystemResponse::Done)
     }
 
@@ -276,11 +304,7 @@ impl System<'_> {
             "DELETE FROM members WHERE id = ?1",
             [member.id.cast_signed()],
         )?;
-        self.connection.execute(
-            "REPLACE INTO tombstones (id, body) VALUES (?1, ?2)",
-            params![member.id.cast_signed(), tombstone.encode_to_vec()],
-        )?;
-        Ok(())
+        self.tables.put_tombstone(&tombstone)
     }
 
     /// Those whose last certificate has expired; ids are random, so theirs does not come again by chance.
@@ -297,6 +321,17 @@ impl System<'_> {
         Ok(())
     }
 
+    fn has(&self, sql: &str, id: i64) -> Result<bool, StateError> {
+        Ok(self.connection.prepare_cached(sql)?.exists([id])?)
+    }
+}
+
+/// Writing rows, without a thought of what they mean.
+struct Tables<'b> {
+    connection: &'b Connection,
+}
+
+impl Tables<'_> {
     fn forget_token(&self, id: &[u8]) -> Result<(), StateError> {
         self.connection
             .execute("DELETE FROM tokens WHERE id = ?1", [id])?;
@@ -335,8 +370,12 @@ impl System<'_> {
         Ok(())
     }
 
-    fn has(&self, sql: &str, id: i64) -> Result<bool, StateError> {
-        Ok(self.connection.prepare_cached(sql)?.exists([id])?)
+    fn put_tombstone(&self, tombstone: &Tombstone) -> Result<(), StateError> {
+        self.connection.execute(
+            "REPLACE INTO tombstones (id, body) VALUES (?1, ?2)",
+            params![tombstone.id.cast_signed(), tombstone.encode_to_vec()],
+        )?;
+        Ok(())
     }
 }
 
