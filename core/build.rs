@@ -1,7 +1,12 @@
 //! Compiles the protobuf files with protox, so that no `protoc` need be installed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["etcd/kv.proto", "etcd/rpc.proto", "store.proto", "peer.proto"];
+    let files = [
+        "etcd/kv.proto",
+        "etcd/rpc.proto",
+        "store.proto",
+        "peer.proto",
+    ];
     let descriptors = protox::compile(files, ["proto"])?;
     tonic_prost_build::configure()
         .build_transport(false)

@@ -55,7 +55,9 @@ pub struct Inhabitant {
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
     /// It must exist and does not.
-    #[error("{directory}: there is no such directory. Is the volume mounted? To make a new cluster there, start with --bootstrap")]
+    #[error(
+        "{directory}: there is no such directory. Is the volume mounted? To make a new cluster there, start with --bootstrap"
+    )]
     Missing {
         /// The directory.
         directory: String,
@@ -92,7 +94,9 @@ pub enum DirectoryError {
         file: &'static str,
     },
     /// It is inhabited, and something new was to be made in it.
-    #[error("{directory}: node {name} of cluster {cluster} lives here. To go on with it, start without --bootstrap")]
+    #[error(
+        "{directory}: node {name} of cluster {cluster} lives here. To go on with it, start without --bootstrap"
+    )]
     Inhabited {
         /// The directory.
         directory: String,
@@ -110,7 +114,9 @@ pub enum DirectoryError {
         detail: String,
     },
     /// It was written by a newer program.
-    #[error("{file}: written in format {found} by a newer quorate, this one knows up to {FORMAT}; start the newer version again")]
+    #[error(
+        "{file}: written in format {found} by a newer quorate, this one knows up to {FORMAT}; start the newer version again"
+    )]
     Future {
         /// The file.
         file: String,
@@ -165,7 +171,10 @@ impl<D: Disk> Directory<D> {
     }
 
     fn io(&self, error: io::Error) -> DirectoryError {
-        DirectoryError::Io { directory: self.shown(), error }
+        DirectoryError::Io {
+            directory: self.shown(),
+            error,
+        }
     }
 
     /// Who lives here; none when a new cluster may be made.
@@ -174,16 +183,28 @@ impl<D: Disk> Directory<D> {
     /// When starting so is not allowed; the message names the directory and the way out.
     pub fn inspect(&self, beginning: Beginning) -> Result<Option<Inhabitant>, DirectoryError> {
         let directory = self.shown();
-        match (self.disk.find(&self.path).map_err(|error| self.io(error))?, beginning) {
+        match (
+            self.disk.find(&self.path).map_err(|error| self.io(error))?,
+            beginning,
+        ) {
             (Found::Nothing, Beginning::Existing) => Err(DirectoryError::Missing { directory }),
-            (Found::EmptyDirectory, Beginning::Usual | Beginning::Existing) => Err(DirectoryError::Empty { directory }),
+            (Found::EmptyDirectory, Beginning::Usual | Beginning::Existing) => {
+                Err(DirectoryError::Empty { directory })
+            }
             (Found::Nothing, _) | (Found::EmptyDirectory, Beginning::Bootstrap) => Ok(None),
-            (Found::File, _) => Err(DirectoryError::Foreign { directory, found: "a file".to_owned() }),
+            (Found::File, _) => Err(DirectoryError::Foreign {
+                directory,
+                found: "a file".to_owned(),
+            }),
             (Found::Directory, _) => {
                 let inhabitant = self.inhabitant()?;
                 if beginning == Beginning::Bootstrap {
                     let (name, cluster) = (inhabitant.name, inhabitant.identity.cluster);
-                    return Err(DirectoryError::Inhabited { directory, name, cluster });
+                    return Err(DirectoryError::Inhabited {
+                        directory,
+                        name,
+                        cluster,
+                    });
                 }
                 Ok(Some(inhabitant))
             }
@@ -192,16 +213,27 @@ impl<D: Disk> Directory<D> {
 
     fn inhabitant(&self) -> Result<Inhabitant, DirectoryError> {
         let directory = self.shown();
-        let Some(content) = self.disk.read(&self.path.join(IDENTITY)).map_err(|error| self.io(error))? else {
+        let Some(content) = self
+            .disk
+            .read(&self.path.join(IDENTITY))
+            .map_err(|error| self.io(error))?
+        else {
             let names = self.disk.list(&self.path).map_err(|error| self.io(error))?;
             let found = names.into_iter().next().unwrap_or_default();
             return Err(DirectoryError::Foreign { directory, found });
         };
         let file = self.path.join(IDENTITY).display().to_string();
-        let unreadable = |detail: String| DirectoryError::Unreadable { file: file.clone(), detail };
-        let identity: IdentityFile = serde_json::from_slice(&content).map_err(|error| unreadable(error.to_string()))?;
+        let unreadable = |detail: String| DirectoryError::Unreadable {
+            file: file.clone(),
+            detail,
+        };
+        let identity: IdentityFile =
+            serde_json::from_slice(&content).map_err(|error| unreadable(error.to_string()))?;
         if identity.format > FORMAT {
-            return Err(DirectoryError::Future { file, found: identity.format });
+            return Err(DirectoryError::Future {
+                file,
+                found: identity.format,
+            });
         }
         let number = |text: &str| match u64::from_str_radix(text, 16) {
             Ok(number) if number != 0 => Ok(number),
@@ -216,8 +248,16 @@ impl<D: Disk> Directory<D> {
             name: identity.name,
         };
         let log = journal::LAYOUT.file;
-        if self.disk.find(&self.path.join(log)).map_err(|error| self.io(error))? != Found::File {
-            return Err(DirectoryError::LogMissing { directory, file: log });
+        if self
+            .disk
+            .find(&self.path.join(log))
+            .map_err(|error| self.io(error))?
+            != Found::File
+        {
+            return Err(DirectoryError::LogMissing {
+                directory,
+                file: log,
+            });
         }
         Ok(inhabitant)
     }
@@ -227,11 +267,17 @@ impl<D: Disk> Directory<D> {
     /// # Errors
     /// When another process holds it, or it cannot be made.
     pub fn enter(&self) -> Result<D::Lock, DirectoryError> {
-        self.disk.create_directory(&self.path).map_err(|error| self.io(error))?;
-        self.disk.lock(&self.path.join(LOCK)).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => DirectoryError::InUse { directory: self.shown() },
-            _ => self.io(error),
-        })
+        self.disk
+            .create_directory(&self.path)
+            .map_err(|error| self.io(error))?;
+        self.disk
+            .lock(&self.path.join(LOCK))
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => DirectoryError::InUse {
+                    directory: self.shown(),
+                },
+                _ => self.io(error),
+            })
     }
 
     /// Writes who lives here, durably. Last of all that is made, so that an interrupted first start is told apart.
@@ -247,7 +293,9 @@ impl<D: Disk> Directory<D> {
             name: inhabitant.name.clone(),
         };
         let content = serde_json::to_vec_pretty(&file).expect("strings and numbers");
-        self.disk.write(&self.path.join(IDENTITY), &content, Access::Public).map_err(|error| self.io(error))
+        self.disk
+            .write(&self.path.join(IDENTITY), &content, Access::Public)
+            .map_err(|error| self.io(error))
     }
 
     /// Bytes that may still be written.
@@ -281,8 +329,15 @@ mod tests {
     use crate::runtime::tokio::StdDisk;
 
     fn inhabitant() -> Inhabitant {
-        let identity = Identity { cluster: ClusterId(u64::MAX), epoch: Epoch(0), node: NodeId(0xa1) };
-        Inhabitant { identity, name: "one".to_owned() }
+        let identity = Identity {
+            cluster: ClusterId(u64::MAX),
+            epoch: Epoch(0),
+            node: NodeId(0xa1),
+        };
+        Inhabitant {
+            identity,
+            name: "one".to_owned(),
+        }
     }
 
     fn directory(parent: &tempfile::TempDir) -> Directory<StdDisk> {
@@ -292,7 +347,9 @@ mod tests {
     fn settled(parent: &tempfile::TempDir) -> Directory<StdDisk> {
         let directory = directory(parent);
         drop(directory.enter().unwrap());
-        StdDisk.write(&directory.path().join("log.db"), b"", Access::Private).unwrap();
+        StdDisk
+            .write(&directory.path().join("log.db"), b"", Access::Private)
+            .unwrap();
         directory.settle(&inhabitant()).unwrap();
         directory
     }
@@ -303,10 +360,19 @@ mod tests {
         let directory = directory(&parent);
         assert!(directory.inspect(Beginning::Usual).unwrap().is_none());
         assert!(directory.inspect(Beginning::Bootstrap).unwrap().is_none());
-        assert!(matches!(directory.inspect(Beginning::Existing), Err(DirectoryError::Missing { .. })));
+        assert!(matches!(
+            directory.inspect(Beginning::Existing),
+            Err(DirectoryError::Missing { .. })
+        ));
         StdDisk.create_directory(directory.path()).unwrap();
-        assert!(matches!(directory.inspect(Beginning::Usual), Err(DirectoryError::Empty { .. })));
-        assert!(matches!(directory.inspect(Beginning::Existing), Err(DirectoryError::Empty { .. })));
+        assert!(matches!(
+            directory.inspect(Beginning::Usual),
+            Err(DirectoryError::Empty { .. })
+        ));
+        assert!(matches!(
+            directory.inspect(Beginning::Existing),
+            Err(DirectoryError::Empty { .. })
+        ));
         assert!(directory.inspect(Beginning::Bootstrap).unwrap().is_none());
     }
 
@@ -314,9 +380,18 @@ mod tests {
     fn a_used_directory_is_gone_on_with_and_never_made_anew() {
         let parent = tempfile::tempdir().unwrap();
         let directory = settled(&parent);
-        assert_eq!(directory.inspect(Beginning::Usual).unwrap(), Some(inhabitant()));
-        assert_eq!(directory.inspect(Beginning::Existing).unwrap(), Some(inhabitant()));
-        assert!(matches!(directory.inspect(Beginning::Bootstrap), Err(DirectoryError::Inhabited { .. })));
+        assert_eq!(
+            directory.inspect(Beginning::Usual).unwrap(),
+            Some(inhabitant())
+        );
+        assert_eq!(
+            directory.inspect(Beginning::Existing).unwrap(),
+            Some(inhabitant())
+        );
+        assert!(matches!(
+            directory.inspect(Beginning::Bootstrap),
+            Err(DirectoryError::Inhabited { .. })
+        ));
     }
 
     #[test]
@@ -324,14 +399,30 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let directory = settled(&parent);
         StdDisk.remove(&directory.path().join("log.db")).unwrap();
-        assert!(matches!(directory.inspect(Beginning::Usual), Err(DirectoryError::LogMissing { .. })));
+        assert!(matches!(
+            directory.inspect(Beginning::Usual),
+            Err(DirectoryError::LogMissing { .. })
+        ));
         let newer = br#"{"format": 2, "something": "else"}"#;
-        StdDisk.write(&directory.path().join(IDENTITY), newer, Access::Public).unwrap();
-        assert!(matches!(directory.inspect(Beginning::Usual), Err(DirectoryError::Future { found: 2, .. })));
-        StdDisk.write(&directory.path().join(IDENTITY), b"{", Access::Public).unwrap();
-        assert!(matches!(directory.inspect(Beginning::Usual), Err(DirectoryError::Unreadable { .. })));
+        StdDisk
+            .write(&directory.path().join(IDENTITY), newer, Access::Public)
+            .unwrap();
+        assert!(matches!(
+            directory.inspect(Beginning::Usual),
+            Err(DirectoryError::Future { found: 2, .. })
+        ));
+        StdDisk
+            .write(&directory.path().join(IDENTITY), b"{", Access::Public)
+            .unwrap();
+        assert!(matches!(
+            directory.inspect(Beginning::Usual),
+            Err(DirectoryError::Unreadable { .. })
+        ));
         StdDisk.remove(&directory.path().join(IDENTITY)).unwrap();
-        assert!(matches!(directory.inspect(Beginning::Usual), Err(DirectoryError::Foreign { .. })));
+        assert!(matches!(
+            directory.inspect(Beginning::Usual),
+            Err(DirectoryError::Foreign { .. })
+        ));
     }
 
     #[test]
@@ -339,7 +430,10 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let directory = directory(&parent);
         let held = directory.enter().unwrap();
-        assert!(matches!(directory.enter(), Err(DirectoryError::InUse { .. })));
+        assert!(matches!(
+            directory.enter(),
+            Err(DirectoryError::InUse { .. })
+        ));
         drop(held);
         directory.enter().unwrap();
     }

@@ -19,7 +19,9 @@ use crate::raft::replica::{Replica, StartError, Stores};
 use crate::raft::server::PeerService;
 use crate::runtime::{Access, Disk, Listener, Runtime, TaskHandle, Worker};
 use crate::state::Response;
-use crate::transport::{Channel, Http1, PEER_MESSAGE_BYTES, Plain, PlainDial, ServerOptions, Services, serve};
+use crate::transport::{
+    Channel, Http1, PEER_MESSAGE_BYTES, Plain, PlainDial, ServerOptions, Services, serve,
+};
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -49,10 +51,17 @@ pub enum NodeError {
 ///
 /// # Errors
 /// When the directory is in use or inhabited, no member can be reached, or the cluster refuses. Nothing is left then.
-pub async fn join<R: Runtime>(config: &NodeConfig, member_address: &str) -> Result<Identity, NodeError> {
+pub async fn join<R: Runtime>(
+    config: &NodeConfig,
+    member_address: &str,
+) -> Result<Identity, NodeError> {
     let directory = Directory::new(R::disk(), config.data_dir.clone());
     if let Some(inhabitant) = directory.inspect(Beginning::Usual)? {
-        return Err(NodeError::Refused(format!("node {} lives in {} already", inhabitant.name, config.data_dir.display())));
+        return Err(NodeError::Refused(format!(
+            "node {} lives in {} already",
+            inhabitant.name,
+            config.data_dir.display()
+        )));
     }
     let node = NodeId(new_id::<R>());
     let member = store::Member {
@@ -61,20 +70,37 @@ pub async fn join<R: Runtime>(config: &NodeConfig, member_address: &str) -> Resu
         ..as_member::<R>(config)
     };
     let unreachable = |why: String| NodeError::Refused(format!("{member_address}: {why}"));
-    let channel = Channel::<R>::new(PlainDial::<R>::new(member_address), Peers::<R>::options(config.timing.election().1));
-    let mut request = tonic::Request::new(peer::AdmitRequest { member: Some(member) });
+    let channel = Channel::<R>::new(
+        PlainDial::<R>::new(member_address),
+        Peers::<R>::options(config.timing.election().1),
+    );
+    let mut request = tonic::Request::new(peer::AdmitRequest {
+        member: Some(member),
+    });
     request.set_timeout(config.timing.request_timeout());
     let answer = PeerClient::new(channel).admit(request).await;
-    let answer = answer.map_err(|status| unreachable(status.message().to_owned()))?.into_inner();
+    let answer = answer
+        .map_err(|status| unreachable(status.message().to_owned()))?
+        .into_inner();
     if !answer.refused.is_empty() {
         return Err(unreachable(answer.refused));
     }
-    let identity = Identity { cluster: ClusterId(answer.cluster), epoch: Epoch(answer.epoch), node };
+    let identity = Identity {
+        cluster: ClusterId(answer.cluster),
+        epoch: Epoch(answer.epoch),
+        node,
+    };
     let _lock = directory.enter()?;
-    let place = Place { dir: config.data_dir.clone(), vfs: directory.disk().vfs() };
+    let place = Place {
+        dir: config.data_dir.clone(),
+        vfs: directory.disk().vfs(),
+    };
     let made = Replica::<R>::make_stores(&place);
     made.map_err(NodeError::Start)?;
-    directory.settle(&Inhabitant { identity, name: config.name.clone() })?;
+    directory.settle(&Inhabitant {
+        identity,
+        name: config.name.clone(),
+    })?;
     Ok(identity)
 }
 
@@ -117,14 +143,23 @@ impl<R: Runtime> Node<R> {
         let identity = inhabitant.identity;
         let timing = config.timing.fit_for(measure_sync::<R>(&directory).await);
         let peers = Arc::new(Peers::new(identity, timing.election().1));
-        let place = Place { dir: config.data_dir.clone(), vfs: directory.disk().vfs() };
+        let place = Place {
+            dir: config.data_dir.clone(),
+            vfs: directory.disk().vfs(),
+        };
         let replica = Replica::new(place, peers, timing);
         replica.start(stores).await?;
         if stores == Stores::New {
             replica.initialize().await?;
             directory.settle(&inhabitant)?;
         }
-        let inner = Arc::new(Inner { config, directory, identity, replica, waiting: Arc::default() });
+        let inner = Arc::new(Inner {
+            config,
+            directory,
+            identity,
+            replica,
+            waiting: Arc::default(),
+        });
         inner.learn_addresses().await;
         let mut node = Self {
             client_address: client_listener.local_address(),
@@ -174,7 +209,12 @@ impl<R: Runtime> Node<R> {
 
     /// Hands leadership over, says goodbye to clients and peers, and closes the stores.
     pub async fn stop(mut self) {
-        if let Some(heir) = self.inner.replica.hand_over(self.inner.replica.timing().election().1).await {
+        if let Some(heir) = self
+            .inner
+            .replica
+            .hand_over(self.inner.replica.timing().election().1)
+            .await
+        {
             tracing::info!(%heir, "leadership handed over");
         }
         for helper in &self.helpers {
@@ -211,7 +251,10 @@ impl<R: Runtime> Node<R> {
         let (stop, stopped) = oneshot::channel();
         self.stops.push(stop);
         self.servers.push(R::spawn(async move {
-            serve::<R, _, _>(listener, Plain, services, options, async { drop(stopped.await) }).await;
+            serve::<R, _, _>(listener, Plain, services, options, async {
+                drop(stopped.await)
+            })
+            .await;
         }));
     }
 
@@ -222,20 +265,34 @@ impl<R: Runtime> Node<R> {
     /// Starts what runs beside the services.
     fn help(&mut self) {
         let inner = Arc::clone(&self.inner);
-        self.helpers.push(R::spawn(async move { inner.follow_members().await }));
+        self.helpers
+            .push(R::spawn(async move { inner.follow_members().await }));
         let inner = Arc::clone(&self.inner);
-        self.helpers.push(R::spawn(async move { inner.keep_running().await }));
+        self.helpers
+            .push(R::spawn(async move { inner.keep_running().await }));
         let inner = Arc::clone(&self.inner);
-        self.helpers.push(R::spawn(async move { inner.guard_space().await }));
+        self.helpers
+            .push(R::spawn(async move { inner.guard_space().await }));
         let inner = Arc::clone(&self.inner);
-        self.helpers.push(R::spawn(async move { inner.write_down_cluster().await }));
-        let (replica, waiting) = (Arc::clone(&self.inner.replica), Arc::clone(&self.inner.waiting));
-        self.helpers.push(R::spawn(driver::run(replica, Policy::production(), waiting)));
+        self.helpers
+            .push(R::spawn(async move { inner.write_down_cluster().await }));
+        let (replica, waiting) = (
+            Arc::clone(&self.inner.replica),
+            Arc::clone(&self.inner.waiting),
+        );
+        self.helpers.push(R::spawn(driver::run(
+            replica,
+            Policy::production(),
+            waiting,
+        )));
     }
 }
 
 async fn listen<R: Runtime>(address: &str) -> Result<R::Listener, NodeError> {
-    R::listen(address).await.map_err(|error| NodeError::Listen { address: address.to_owned(), error })
+    R::listen(address).await.map_err(|error| NodeError::Listen {
+        address: address.to_owned(),
+        error,
+    })
 }
 
 /// A random id that is not zero.
@@ -251,8 +308,15 @@ fn new_id<R: Runtime>() -> u64 {
 }
 
 fn new_cluster<R: Runtime>(name: &str) -> Inhabitant {
-    let identity = Identity { cluster: ClusterId(new_id::<R>()), epoch: Epoch(1), node: NodeId(new_id::<R>()) };
-    Inhabitant { identity, name: name.to_owned() }
+    let identity = Identity {
+        cluster: ClusterId(new_id::<R>()),
+        epoch: Epoch(1),
+        node: NodeId(new_id::<R>()),
+    };
+    Inhabitant {
+        identity,
+        name: name.to_owned(),
+    }
 }
 
 /// A node as a row of the member table, by what its configuration says.
@@ -275,12 +339,21 @@ async fn measure_sync<R: Runtime>(directory: &Directory<R::Disk>) -> Duration {
     for _ in 0..3 {
         let (disk, path) = (directory.disk().clone(), directory.path().join("probe"));
         let began = R::now();
-        let written = worker.run(move || disk.write(&path, b"probe", Access::Private).and_then(|()| disk.remove(&path))).await;
+        let written = worker
+            .run(move || {
+                disk.write(&path, b"probe", Access::Private)
+                    .and_then(|()| disk.remove(&path))
+            })
+            .await;
         if written.is_ok() {
             best = best.min((R::now() - began) / 3);
         }
     }
-    if best == Duration::MAX { Duration::ZERO } else { best }
+    if best == Duration::MAX {
+        Duration::ZERO
+    } else {
+        best
+    }
 }
 
 impl<R: Runtime> Inner<R> {
@@ -305,18 +378,29 @@ impl<R: Runtime> Inner<R> {
     /// What the planner waits for, in words; for people.
     #[must_use]
     pub fn waiting_for(&self) -> String {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Admits a newcomer as a spare, if this node leads; else takes the request to the leader.
     pub async fn admit(&self, member: store::Member) -> peer::AdmitResponse {
-        let refused = |why: String| peer::AdmitResponse { refused: why, ..peer::AdmitResponse::default() };
+        let refused = |why: String| peer::AdmitResponse {
+            refused: why,
+            ..peer::AdmitResponse::default()
+        };
         match self.replica.leader() {
             Some(leader) if leader != self.identity.node => {
-                let mut request = tonic::Request::new(peer::AdmitRequest { member: Some(member) });
+                let mut request = tonic::Request::new(peer::AdmitRequest {
+                    member: Some(member),
+                });
                 request.set_timeout(self.replica.timing().request_timeout());
                 let answer = self.replica.peers().client(leader).admit(request).await;
-                answer.map_or_else(|status| refused(status.message().to_owned()), tonic::Response::into_inner)
+                answer.map_or_else(
+                    |status| refused(status.message().to_owned()),
+                    tonic::Response::into_inner,
+                )
             }
             Some(_) => match self.admit_here(member).await {
                 Ok(members) => peer::AdmitResponse {
@@ -343,11 +427,21 @@ impl<R: Runtime> Inner<R> {
             created_by: self.config.name.clone(),
             ..store::Token::default()
         };
-        let add = Body::TokenAdd(store::TokenAdd { token: Some(token), at_ms });
+        let add = Body::TokenAdd(store::TokenAdd {
+            token: Some(token),
+            at_ms,
+        });
         self.accepted(add).await?;
-        let admit = store::MemberAdmit { member: Some(member), token_id: id.to_vec().into(), at_ms };
+        let admit = store::MemberAdmit {
+            member: Some(member),
+            token_id: id.to_vec().into(),
+            at_ms,
+        };
         self.accepted(Body::MemberAdmit(admit)).await?;
-        self.replica.members().await.map_err(|error| error.to_string())
+        self.replica
+            .members()
+            .await
+            .map_err(|error| error.to_string())
     }
 
     async fn accepted(&self, body: Body) -> Result<(), String> {
@@ -362,7 +456,10 @@ impl<R: Runtime> Inner<R> {
     async fn learn_addresses(&self) {
         match self.replica.members().await {
             Ok(members) => {
-                let book: BTreeMap<_, _> = members.into_iter().map(|m| (NodeId(m.id), m.peer_addresses)).collect();
+                let book: BTreeMap<_, _> = members
+                    .into_iter()
+                    .map(|m| (NodeId(m.id), m.peer_addresses))
+                    .collect();
                 if !book.is_empty() {
                     self.replica.peers().learn(book);
                 }
@@ -373,15 +470,13 @@ impl<R: Runtime> Inner<R> {
 
     async fn follow_members(&self) {
         loop {
-            let Some(mut progress) = self.replica.progress() else {
-                R::sleep(self.replica.timing().heartbeat()).await;
-                continue;
-            };
-            self.learn_addresses().await;
-            if progress.cluster_changes.changed().await.is_err() {
-                // That instance of Raft ended; the next one has a channel of its own.
-                R::sleep(self.replica.timing().heartbeat()).await;
+            // Each instance of Raft has a channel of its own, which closes with it.
+            if let Some(mut progress) = self.replica.progress() {
+                while progress.cluster_changes.changed().await.is_ok() {
+                    self.learn_addresses().await;
+                }
             }
+            R::sleep(self.replica.timing().heartbeat()).await;
         }
     }
 
@@ -389,7 +484,9 @@ impl<R: Runtime> Inner<R> {
     async fn keep_running(&self) {
         loop {
             R::sleep(self.replica.timing().heartbeat() * 4).await;
-            let Some(reason) = self.replica.ended() else { continue };
+            let Some(reason) = self.replica.ended() else {
+                continue;
+            };
             tracing::error!(%reason, "raft ended; reads go on from what is there, and it is started again when the disk works");
             self.replica.set_trouble(Some(reason));
             self.replica.stop().await;
@@ -411,15 +508,23 @@ impl<R: Runtime> Inner<R> {
         let mut reserved = self.directory.reserve(self.config.reserve_bytes).is_ok();
         loop {
             R::sleep(Duration::from_secs(1)).await;
-            let Ok(free) = self.directory.free_bytes() else { continue };
+            let Ok(free) = self.directory.free_bytes() else {
+                continue;
+            };
             let full = self.replica.is_full();
             if !full && free < self.config.min_free_bytes {
-                tracing::error!(free, "the disk is nearly full: no writes are taken until there is room");
+                tracing::error!(
+                    free,
+                    "the disk is nearly full: no writes are taken until there is room"
+                );
                 self.replica.set_full(true);
                 if reserved && self.directory.release_reserve().is_ok() {
                     reserved = false;
                 }
-                let _ = self.replica.hand_over(self.replica.timing().election().1).await;
+                let _ = self
+                    .replica
+                    .hand_over(self.replica.timing().election().1)
+                    .await;
             } else if full && free >= self.config.min_free_bytes + self.config.reserve_bytes {
                 tracing::info!(free, "there is room again: writes are taken");
                 reserved = self.directory.reserve(self.config.reserve_bytes).is_ok();
@@ -431,9 +536,19 @@ impl<R: Runtime> Inner<R> {
     /// The first command of a cluster says who it is. Proposed by its first node until it is there: a crash between
     /// Raft's own first entry and this one leaves nothing undone.
     async fn write_down_cluster(&self) {
-        while self.replica.members().await.is_ok_and(|members| members.is_empty()) {
-            let voters = self.replica.membership().map(|stored| stored.membership().voter_ids().collect::<Vec<_>>());
-            if voters == Some(vec![self.identity.node]) && self.replica.leader() == Some(self.identity.node) {
+        while self
+            .replica
+            .members()
+            .await
+            .is_ok_and(|members| members.is_empty())
+        {
+            let voters = self
+                .replica
+                .membership()
+                .map(|stored| stored.membership().voter_ids().collect::<Vec<_>>());
+            if voters == Some(vec![self.identity.node])
+                && self.replica.leader() == Some(self.identity.node)
+            {
                 let init = store::ClusterInit {
                     cluster_id: self.identity.cluster.0,
                     epoch: self.identity.epoch.0,

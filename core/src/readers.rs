@@ -31,7 +31,13 @@ impl Readers {
     /// When the first cannot be opened.
     pub fn open(place: &Place) -> Result<Self, StateError> {
         let first = Reader::open(place)?;
-        Ok(Self { place: place.clone(), idle: Mutex::new(Idle { readers: vec![first], generation: 0 }) })
+        Ok(Self {
+            place: place.clone(),
+            idle: Mutex::new(Idle {
+                readers: vec![first],
+                generation: 0,
+            }),
+        })
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
@@ -42,7 +48,10 @@ impl Readers {
     ///
     /// # Errors
     /// What `read` answers, or that no further connection can be opened.
-    pub fn with<T, E: From<StateError>>(&self, read: impl FnOnce(&Reader) -> Result<T, E>) -> Result<T, E> {
+    pub fn with<T, E: From<StateError>>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, E>,
+    ) -> Result<T, E> {
         let (reader, generation) = {
             let mut idle = self.idle();
             (idle.readers.pop(), idle.generation)

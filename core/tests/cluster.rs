@@ -16,7 +16,11 @@ use quorate::state::Response;
 type RealNode = Node<TokioRuntime>;
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn config(directory: &Path, name: &str) -> NodeConfig {
@@ -53,32 +57,58 @@ async fn tokio_sleep(duration: Duration) {
 }
 
 fn put(key: &str, value: &str) -> Body {
-    Body::Put(PutRequest { key: key.to_owned().into(), value: value.to_owned().into(), ..PutRequest::default() })
+    Body::Put(PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..PutRequest::default()
+    })
 }
 
 fn get(replica: &Arc<Replica<TokioRuntime>>, key: &str) -> Option<String> {
-    let request = RangeRequest { key: key.to_owned().into(), ..RangeRequest::default() };
+    let request = RangeRequest {
+        key: key.to_owned().into(),
+        ..RangeRequest::default()
+    };
     let readers = replica.readers().expect("the state is open");
-    let response = readers.with(|reader| reader.range(&request)).expect("a read");
-    response.kvs.first().map(|kv| String::from_utf8(kv.value.to_vec()).unwrap())
+    let response = readers
+        .with(|reader| reader.range(&request))
+        .expect("a read");
+    response
+        .kvs
+        .first()
+        .map(|kv| String::from_utf8(kv.value.to_vec()).unwrap())
 }
 
 fn voters(node: &RealNode) -> usize {
-    node.replica().membership().map_or(0, |membership| membership.membership().voter_ids().count())
+    node.replica()
+        .membership()
+        .map_or(0, |membership| membership.membership().voter_ids().count())
 }
 
 async fn three(directory: &Path) -> Vec<RealNode> {
     let first = config(directory, "one");
     let address = first.advertise_peer[0].clone();
-    let mut nodes = vec![RealNode::start(first, Beginning::Usual).await.expect("the first node starts")];
-    until("the first node leads", || nodes[0].replica().leader() == Some(nodes[0].identity().node)).await;
+    let mut nodes = vec![
+        RealNode::start(first, Beginning::Usual)
+            .await
+            .expect("the first node starts"),
+    ];
+    until("the first node leads", || {
+        nodes[0].replica().leader() == Some(nodes[0].identity().node)
+    })
+    .await;
     for name in ["two", "three"] {
         let config = config(directory, name);
-        join::<TokioRuntime>(&config, &address).await.expect("admitted");
-        nodes.push(RealNode::start(config, Beginning::Existing).await.expect("a joined node starts"));
+        join::<TokioRuntime>(&config, &address)
+            .await
+            .expect("admitted");
+        nodes.push(
+            RealNode::start(config, Beginning::Existing)
+                .await
+                .expect("a joined node starts"),
+        );
     }
     until("three voters", || {
-        println!("{}", nodes[0].handle().waiting_for());
         nodes.iter().all(|node| voters(node) == 3)
     })
     .await;
@@ -89,10 +119,16 @@ async fn three(directory: &Path) -> Vec<RealNode> {
 async fn one_node_keeps_what_it_acknowledged_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let config = config(directory.path(), "one");
-    let node = RealNode::start(config.clone(), Beginning::Usual).await.unwrap();
+    let node = RealNode::start(config.clone(), Beginning::Usual)
+        .await
+        .unwrap();
     until("it leads", || node.replica().leader().is_some()).await;
     for number in 0..20 {
-        let answer = node.replica().command(put(&format!("key{number}"), "value")).await.unwrap();
+        let answer = node
+            .replica()
+            .command(put(&format!("key{number}"), "value"))
+            .await
+            .unwrap();
         assert!(matches!(answer, Response::Put(_)), "{answer:?}");
     }
     node.stop().await;
@@ -108,18 +144,35 @@ async fn three_nodes_form_and_go_on_without_the_leader() {
     let directory = tempfile::tempdir().unwrap();
     let mut nodes = three(directory.path()).await;
     for (number, node) in nodes.iter().enumerate() {
-        let answer = node.replica().command(put(&format!("from{number}"), "any node takes writes")).await.unwrap();
+        let answer = node
+            .replica()
+            .command(put(&format!("from{number}"), "any node takes writes"))
+            .await
+            .unwrap();
         assert!(matches!(answer, Response::Put(_)), "{answer:?}");
     }
     let leader = nodes[0].replica().leader();
-    let at = nodes.iter().position(|node| Some(node.identity().node) == leader).unwrap();
+    let at = nodes
+        .iter()
+        .position(|node| Some(node.identity().node) == leader)
+        .unwrap();
     nodes.remove(at).stop().await;
-    let answer = nodes[0].replica().command(put("after", "the leader left")).await.unwrap();
+    let answer = nodes[0]
+        .replica()
+        .command(put("after", "the leader left"))
+        .await
+        .unwrap();
     assert!(matches!(answer, Response::Put(_)), "{answer:?}");
     for node in &nodes {
         node.replica().barrier().unwrap().pass().await.unwrap();
-        assert_eq!(get(node.replica(), "after").as_deref(), Some("the leader left"));
-        assert_eq!(get(node.replica(), "from2").as_deref(), Some("any node takes writes"));
+        assert_eq!(
+            get(node.replica(), "after").as_deref(),
+            Some("the leader left")
+        );
+        assert_eq!(
+            get(node.replica(), "from2").as_deref(),
+            Some("any node takes writes")
+        );
     }
     for node in nodes {
         node.stop().await;

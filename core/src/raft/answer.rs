@@ -20,7 +20,9 @@ pub fn answer_out(response: Response) -> Answer {
         Response::System(SystemResponse::Admitted(member)) => answer::Answer::Admitted(member),
         Response::Rejected(rejection) => answer::Answer::Rejected(rejection_out(&rejection)),
     };
-    Answer { answer: Some(answer) }
+    Answer {
+        answer: Some(answer),
+    }
 }
 
 /// From the wire.
@@ -28,7 +30,12 @@ pub fn answer_out(response: Response) -> Answer {
 /// # Errors
 /// When a newer node gave an answer that this version does not know.
 pub fn answer_in(answer: Answer) -> io::Result<Response> {
-    let unknown = || io::Error::new(io::ErrorKind::InvalidData, "an answer that this version does not know");
+    let unknown = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "an answer that this version does not know",
+        )
+    };
     Ok(match answer.answer.ok_or_else(unknown)? {
         answer::Answer::Blank(_) => Response::Blank,
         answer::Answer::Put(response) => Response::Put(response),
@@ -39,7 +46,9 @@ pub fn answer_in(answer: Answer) -> io::Result<Response> {
         answer::Answer::LeaseRevoke(response) => Response::LeaseRevoke(response),
         answer::Answer::Done(_) => Response::System(SystemResponse::Done),
         answer::Answer::Admitted(member) => Response::System(SystemResponse::Admitted(member)),
-        answer::Answer::Rejected(rejected) => Response::Rejected(rejection_in(&rejected).ok_or_else(unknown)?),
+        answer::Answer::Rejected(rejected) => {
+            Response::Rejected(rejection_in(&rejected).ok_or_else(unknown)?)
+        }
     })
 }
 
@@ -73,9 +82,19 @@ const REASONS: [(u32, Rejection); 22] = [
 const MALFORMED: u32 = 23;
 
 fn rejection_out(rejection: &Rejection) -> Rejected {
-    let reason = REASONS.iter().find(|(_, known)| known == rejection).map(|(number, _)| *number);
-    let detail = if let Rejection::Malformed(what) = rejection { (*what).to_owned() } else { String::new() };
-    Rejected { reason: reason.unwrap_or(MALFORMED), detail }
+    let reason = REASONS
+        .iter()
+        .find(|(_, known)| known == rejection)
+        .map(|(number, _)| *number);
+    let detail = if let Rejection::Malformed(what) = rejection {
+        (*what).to_owned()
+    } else {
+        String::new()
+    };
+    Rejected {
+        reason: reason.unwrap_or(MALFORMED),
+        detail,
+    }
 }
 
 fn rejection_in(rejected: &Rejected) -> Option<Rejection> {
@@ -83,7 +102,10 @@ fn rejection_in(rejected: &Rejected) -> Option<Rejection> {
         // The words are the peer's and for people only; this side keeps the kind.
         return Some(Rejection::Malformed("refused by the leader"));
     }
-    REASONS.iter().find(|(number, _)| *number == rejected.reason).map(|(_, rejection)| rejection.clone())
+    REASONS
+        .iter()
+        .find(|(number, _)| *number == rejected.reason)
+        .map(|(_, rejection)| rejection.clone())
 }
 
 #[cfg(test)]
@@ -93,8 +115,14 @@ mod tests {
 
     #[test]
     fn every_answer_survives_the_wire() {
-        let rejections = REASONS.iter().map(|(_, rejection)| Response::Rejected(rejection.clone()));
-        let others = [Response::Blank, Response::Put(PutResponse::default()), Response::System(SystemResponse::Done)];
+        let rejections = REASONS
+            .iter()
+            .map(|(_, rejection)| Response::Rejected(rejection.clone()));
+        let others = [
+            Response::Blank,
+            Response::Put(PutResponse::default()),
+            Response::System(SystemResponse::Done),
+        ];
         for response in rejections.chain(others) {
             assert_eq!(answer_in(answer_out(response.clone())).unwrap(), response);
         }
@@ -102,7 +130,8 @@ mod tests {
 
     #[test]
     fn reasons_have_one_number_each() {
-        let numbers: std::collections::BTreeSet<_> = REASONS.iter().map(|(number, _)| number).collect();
+        let numbers: std::collections::BTreeSet<_> =
+            REASONS.iter().map(|(number, _)| number).collect();
         assert_eq!(numbers.len(), REASONS.len());
         assert!(!numbers.contains(&MALFORMED));
     }
@@ -110,7 +139,15 @@ mod tests {
     #[test]
     fn what_is_not_known_is_an_error() {
         assert!(answer_in(Answer { answer: None }).is_err());
-        let rejected = Rejected { reason: 9_999, detail: String::new() };
-        assert!(answer_in(Answer { answer: Some(answer::Answer::Rejected(rejected)) }).is_err());
+        let rejected = Rejected {
+            reason: 9_999,
+            detail: String::new(),
+        };
+        assert!(
+            answer_in(Answer {
+                answer: Some(answer::Answer::Rejected(rejected))
+            })
+            .is_err()
+        );
     }
 }

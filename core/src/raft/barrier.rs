@@ -46,7 +46,9 @@ pub struct Barrier<R: Runtime> {
 
 impl<R: Runtime> Clone for Barrier<R> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -80,7 +82,16 @@ impl<R: Runtime> Barrier<R> {
         patience: Duration,
         pause: Duration,
     ) -> Self {
-        Self { shared: Arc::new(Shared { raft, peers, applied, patience, pause, rounds: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                raft,
+                peers,
+                applied,
+                patience,
+                pause,
+                rounds: Mutex::default(),
+            }),
+        }
     }
 
     /// Returns when this node's state holds everything that was acknowledged before the call.
@@ -94,7 +105,11 @@ impl<R: Runtime> Barrier<R> {
             return Ok(());
         }
         let mut applied = self.shared.applied.clone();
-        let reached = timeout::<R, _>(deadline - R::now(), applied.wait_for(|applied| *applied >= index)).await;
+        let reached = timeout::<R, _>(
+            deadline - R::now(),
+            applied.wait_for(|applied| *applied >= index),
+        )
+        .await;
         match reached {
             Ok(Ok(())) => Ok(()),
             Ok(Err(watch::Closed)) | Err(_) => Err(ReadError::Late),
@@ -160,7 +175,8 @@ impl<R: Runtime> Shared<R> {
                 Some(leader) => self.index_from(leader).await,
                 None => Err(ReadError::NoLeader),
             };
-            let over = R::now() + self.pause >= deadline || readers.iter().all(oneshot::Sender::is_closed);
+            let over =
+                R::now() + self.pause >= deadline || readers.iter().all(oneshot::Sender::is_closed);
             match answer {
                 Ok(index) => return Ok(index),
                 Err(error) if over => return Err(error),
@@ -175,7 +191,9 @@ impl<R: Runtime> Shared<R> {
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(ReadError::NotLeader(forward.leader_id))
             }
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(ReadError::NoQuorum),
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                Err(ReadError::NoQuorum)
+            }
             Err(RaftError::Fatal(_)) => Err(ReadError::NoLeader),
         }
     }
@@ -185,12 +203,17 @@ impl<R: Runtime> Shared<R> {
         let mut request = Request::new(peer::ReadIndexRequest { route });
         // Short: a leader that is cut off must not use up the reader's whole time.
         request.set_timeout(self.patience / 8);
-        let answer = self.peers.client(leader).read_index(request).await.map_err(|_| ReadError::NoLeader)?;
+        let answer = self
+            .peers
+            .client(leader)
+            .read_index(request)
+            .await
+            .map_err(|_| ReadError::NoLeader)?;
         match answer.into_inner().outcome {
             Some(read_index_response::Outcome::Index(index)) => Ok(index),
-            Some(read_index_response::Outcome::NotLeader(node)) => {
-                Err(ReadError::NotLeader(Some(NodeId(node)).filter(|node| node.0 != 0)))
-            }
+            Some(read_index_response::Outcome::NotLeader(node)) => Err(ReadError::NotLeader(
+                Some(NodeId(node)).filter(|node| node.0 != 0),
+            )),
             Some(read_index_response::Outcome::NoQuorum(_)) | None => Err(ReadError::NoQuorum),
         }
     }

@@ -43,7 +43,13 @@ impl Timing {
     pub fn fit_for(self, sync: Duration) -> Self {
         let (shortest, _) = self.election();
         let wanted = sync * SYNCS_IN_A_TIMEOUT;
-        if wanted <= shortest { self } else { Self { heartbeat: wanted / 3 + Duration::from_millis(1) } }
+        if wanted <= shortest {
+            self
+        } else {
+            Self {
+                heartbeat: wanted / 3 + Duration::from_millis(1),
+            }
+        }
     }
 
     /// How long a proposal may take before its outcome is reported as unknown: etcd's five seconds and two elections.
@@ -96,8 +102,18 @@ mod tests {
 
     #[test]
     fn defaults_are_what_the_documentation_says() {
-        let config = Timing::default().raft_config().validate().expect("a valid configuration");
-        assert_eq!((config.heartbeat_interval, config.election_timeout_min, config.election_timeout_max), (50, 150, 300));
+        let config = Timing::default()
+            .raft_config()
+            .validate()
+            .expect("a valid configuration");
+        assert_eq!(
+            (
+                config.heartbeat_interval,
+                config.election_timeout_min,
+                config.election_timeout_max
+            ),
+            (50, 150, 300)
+        );
         assert_eq!(config.quorum_loss_probe_interval, Some(600));
     }
 
@@ -106,9 +122,18 @@ mod tests {
         for millis in [0, 1, 15, 40, 400] {
             let sync = Duration::from_millis(millis);
             let timing = Timing::default().fit_for(sync);
-            assert!(timing.election().0 >= sync * SYNCS_IN_A_TIMEOUT, "{millis} ms");
-            timing.raft_config().validate().expect("a valid configuration");
+            assert!(
+                timing.election().0 >= sync * SYNCS_IN_A_TIMEOUT,
+                "{millis} ms"
+            );
+            timing
+                .raft_config()
+                .validate()
+                .expect("a valid configuration");
         }
-        assert_eq!(Timing::default().fit_for(Duration::from_millis(15)), Timing::default());
+        assert_eq!(
+            Timing::default().fit_for(Duration::from_millis(15)),
+            Timing::default()
+        );
     }
 }

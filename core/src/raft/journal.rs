@@ -101,36 +101,64 @@ impl Journal {
     /// When it is missing and must not be made, when it is damaged, or when SQLite cannot open it.
     pub fn open(place: &Place, missing: Missing) -> Result<(Self, Contents), DatabaseError> {
         let connection = place.writer(&LAYOUT, Synchronous::Full, missing)?;
-        let journal = Self { connection, file: place.path(LAYOUT.file) };
+        let journal = Self {
+            connection,
+            file: place.path(LAYOUT.file),
+        };
         let contents = journal.contents()?;
         Ok((journal, contents))
     }
 
     fn contents(&self) -> Result<Contents, DatabaseError> {
-        let purged = self.fact("purged")?.map(|bytes| self.decode::<store::LogId>(&bytes)).transpose()?;
+        let purged = self
+            .fact("purged")?
+            .map(|bytes| self.decode::<store::LogId>(&bytes))
+            .transpose()?;
         let purged = purged.as_ref().map(convert::log_id_in);
         let top = self
             .connection
-            .query_row("SELECT term, idx FROM entry ORDER BY idx DESC LIMIT 1", [], |row| {
-                Ok(types::log_id(row.get(0)?, row.get(1)?))
-            })
+            .query_row(
+                "SELECT term, idx FROM entry ORDER BY idx DESC LIMIT 1",
+                [],
+                |row| Ok(types::log_id(row.get(0)?, row.get(1)?)),
+            )
             .optional()
             .map_err(|error| self.sql(error))?;
         let last = top.or(purged);
-        let vote = self.fact("vote")?.map(|bytes| self.decode::<store::Vote>(&bytes)).transpose()?;
-        let committed = self.fact("committed")?.map(|bytes| self.decode::<store::LogId>(&bytes)).transpose()?;
+        let vote = self
+            .fact("vote")?
+            .map(|bytes| self.decode::<store::Vote>(&bytes))
+            .transpose()?;
+        let committed = self
+            .fact("committed")?
+            .map(|bytes| self.decode::<store::LogId>(&bytes))
+            .transpose()?;
         // Written behind the entries it names, but an older entry may have been truncated since: stale is safe, ahead is
         // not (T37).
         let committed = committed.as_ref().map(convert::log_id_in).min(last);
-        Ok(Contents { vote: vote.as_ref().map(convert::vote_in), last, purged, committed, marks: self.marks()? })
+        Ok(Contents {
+            vote: vote.as_ref().map(convert::vote_in),
+            last,
+            purged,
+            committed,
+            marks: self.marks()?,
+        })
     }
 
     fn marks(&self) -> Result<Vec<(NodeId, Mark)>, DatabaseError> {
         let read = || {
-            let mut statement = self.connection.prepare("SELECT node, term, last_term, last_index FROM mark ORDER BY node")?;
+            let mut statement = self
+                .connection
+                .prepare("SELECT node, term, last_term, last_index FROM mark ORDER BY node")?;
             let rows = statement.query_map([], |row| {
                 let node = NodeId(row.get::<_, i64>(0)?.cast_unsigned());
-                Ok((node, Mark { term: row.get(1)?, last: (row.get(2)?, row.get(3)?) }))
+                Ok((
+                    node,
+                    Mark {
+                        term: row.get(1)?,
+                        last: (row.get(2)?, row.get(3)?),
+                    },
+                ))
             })?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };
@@ -139,13 +167,18 @@ impl Journal {
 
     fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
         self.connection
-            .query_row("SELECT value FROM fact WHERE name = ?", [name], |row| row.get(0))
+            .query_row("SELECT value FROM fact WHERE name = ?", [name], |row| {
+                row.get(0)
+            })
             .optional()
             .map_err(|error| self.sql(error))
     }
 
     fn decode<M: prost::Message + Default>(&self, bytes: &[u8]) -> Result<M, DatabaseError> {
-        M::decode(bytes).map_err(|error| DatabaseError::Corrupt { file: self.file.clone(), detail: error.to_string() })
+        M::decode(bytes).map_err(|error| DatabaseError::Corrupt {
+            file: self.file.clone(),
+            detail: error.to_string(),
+        })
     }
 
     fn sql(&self, error: rusqlite::Error) -> DatabaseError {
@@ -163,16 +196,21 @@ impl Journal {
 }
 
 fn write(connection: &mut Connection, steps: &[Step], aside: &Aside) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     for step in steps {
         match step {
             Step::Append(entries) => append(&transaction, entries)?,
             Step::Vote(vote) => set_fact(&transaction, "vote", &convert::vote_out(vote))?,
             Step::TruncateFrom(index) => {
-                transaction.prepare_cached("DELETE FROM entry WHERE idx >= ?")?.execute([index])?;
+                transaction
+                    .prepare_cached("DELETE FROM entry WHERE idx >= ?")?
+                    .execute([index])?;
             }
             Step::PurgeTo(id) => {
-                transaction.prepare_cached("DELETE FROM entry WHERE idx <= ?")?.execute([id.index])?;
+                transaction
+                    .prepare_cached("DELETE FROM entry WHERE idx <= ?")?
+                    .execute([id.index])?;
                 set_fact(&transaction, "purged", &convert::log_id_out(id))?;
             }
         }
@@ -183,7 +221,12 @@ fn write(connection: &mut Connection, steps: &[Step], aside: &Aside) -> rusqlite
     for (node, mark) in &aside.marks {
         transaction
             .prepare_cached("INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?)")?
-            .execute(params![node.0.cast_signed(), mark.term, mark.last.0, mark.last.1])?;
+            .execute(params![
+                node.0.cast_signed(),
+                mark.term,
+                mark.last.0,
+                mark.last.1
+            ])?;
     }
     transaction.commit()
 }
@@ -194,15 +237,25 @@ fn append(connection: &Connection, entries: &[Entry]) -> rusqlite::Result<()> {
     for entry in entries {
         let (index, term) = (entry.log_id.index, types::term_of(&entry.log_id));
         let command = entry.payload.command.as_deref();
-        let membership = entry.payload.membership.as_ref().map(|m| convert::membership_out(m).encode_to_vec());
+        let membership = entry
+            .payload
+            .membership
+            .as_ref()
+            .map(|m| convert::membership_out(m).encode_to_vec());
         let checksum = checksum(index, term, command, membership.as_deref());
         insert.execute(params![index, term, checksum, command, membership])?;
     }
     Ok(())
 }
 
-fn set_fact(connection: &Connection, name: &str, value: &impl prost::Message) -> rusqlite::Result<()> {
-    connection.prepare_cached("INSERT OR REPLACE INTO fact VALUES (?, ?)")?.execute(params![name, value.encode_to_vec()])?;
+fn set_fact(
+    connection: &Connection,
+    name: &str,
+    value: &impl prost::Message,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO fact VALUES (?, ?)")?
+        .execute(params![name, value.encode_to_vec()])?;
     Ok(())
 }
 
@@ -231,7 +284,10 @@ impl JournalReader {
     /// # Errors
     /// When SQLite cannot open it.
     pub fn open(place: &Place) -> Result<Self, DatabaseError> {
-        Ok(Self { connection: place.reader(&LAYOUT)?, file: place.path(LAYOUT.file) })
+        Ok(Self {
+            connection: place.reader(&LAYOUT)?,
+            file: place.path(LAYOUT.file),
+        })
     }
 
     /// The entries of `range` that are present, until `max_bytes` are read; at least one if there is one.
@@ -240,7 +296,10 @@ impl JournalReader {
     /// When an entry fails its checksum, the range has a hole, or SQLite cannot read.
     pub fn read(&self, range: Range<u64>, max_bytes: usize) -> Result<Vec<Entry>, DatabaseError> {
         let sql = |error| DatabaseError::new(&self.file, error);
-        let corrupt = |detail: String| DatabaseError::Corrupt { file: self.file.clone(), detail };
+        let corrupt = |detail: String| DatabaseError::Corrupt {
+            file: self.file.clone(),
+            detail,
+        };
         let mut statement = self
             .connection
             .prepare_cached(
@@ -252,8 +311,14 @@ impl JournalReader {
         let (mut entries, mut bytes) = (Vec::<Entry>::new(), 0);
         while let Some(row) = rows.next().map_err(sql)? {
             let entry = read_row(row).map_err(sql)?.map_err(corrupt)?;
-            if let Some(before) = entries.last().filter(|before| before.log_id.index + 1 != entry.log_id.index) {
-                return Err(corrupt(format!("log entry {} follows {}", entry.log_id.index, before.log_id.index)));
+            if let Some(before) = entries
+                .last()
+                .filter(|before| before.log_id.index + 1 != entry.log_id.index)
+            {
+                return Err(corrupt(format!(
+                    "log entry {} follows {}",
+                    entry.log_id.index, before.log_id.index
+                )));
             }
             bytes += entry.payload.weight();
             entries.push(entry);
@@ -271,7 +336,9 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Result<Entry, String>> {
     if checksum(index, term, command.as_deref(), membership.as_deref()) != stored {
         return Ok(Err(format!("log entry {index} fails its checksum")));
     }
-    let membership = membership.map(|bytes| store::Membership::decode(&bytes[..])).transpose();
+    let membership = membership
+        .map(|bytes| store::Membership::decode(&bytes[..]))
+        .transpose();
     Ok(match membership {
         Ok(membership) => Ok(Entry {
             log_id: types::log_id(term, index),
@@ -280,7 +347,9 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Result<Entry, String>> {
                 membership: membership.as_ref().map(convert::membership_in),
             },
         }),
-        Err(error) => Err(format!("the membership in log entry {index} does not decode: {error}")),
+        Err(error) => Err(format!(
+            "the membership in log entry {index} does not decode: {error}"
+        )),
     })
 }
 
@@ -295,7 +364,9 @@ impl JournalCheckpointer {
     /// # Errors
     /// When SQLite cannot open it.
     pub fn open(place: &Place) -> Result<Self, DatabaseError> {
-        Ok(Self { connection: place.checkpointer(&LAYOUT)? })
+        Ok(Self {
+            connection: place.checkpointer(&LAYOUT)?,
+        })
     }
 
     /// Moves what it can.
@@ -303,7 +374,9 @@ impl JournalCheckpointer {
     /// # Errors
     /// When SQLite cannot read or write.
     pub fn run(&self) -> Result<(), DatabaseError> {
-        checkpoint(&self.connection).map(drop).map_err(|error| DatabaseError::new(LAYOUT.file, error))
+        checkpoint(&self.connection)
+            .map(drop)
+            .map_err(|error| DatabaseError::new(LAYOUT.file, error))
     }
 }
 
@@ -312,12 +385,21 @@ mod tests {
     use super::*;
 
     fn place(directory: &tempfile::TempDir) -> Place {
-        Place { dir: directory.path().to_owned(), vfs: None }
+        Place {
+            dir: directory.path().to_owned(),
+            vfs: None,
+        }
     }
 
     fn entry(term: u64, index: u64) -> Entry {
         let command = Some(Bytes::from(format!("command {index}")));
-        Entry { log_id: types::log_id(term, index), payload: Payload { command, membership: None } }
+        Entry {
+            log_id: types::log_id(term, index),
+            payload: Payload {
+                command,
+                membership: None,
+            },
+        }
     }
 
     fn entries(term: u64, range: Range<u64>) -> Step {
@@ -329,11 +411,24 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (mut journal, contents) = Journal::open(&place(&directory), Missing::Create).unwrap();
         assert_eq!((contents.vote, contents.last), (None, None));
-        let mark = Mark { term: 2, last: (1, 7) };
-        let aside = Aside { committed: Some(types::log_id(1, 5)), marks: vec![(NodeId(u64::MAX), mark)] };
+        let mark = Mark {
+            term: 2,
+            last: (1, 7),
+        };
+        let aside = Aside {
+            committed: Some(types::log_id(1, 5)),
+            marks: vec![(NodeId(u64::MAX), mark)],
+        };
         let vote = Vote::new_committed(2, NodeId(1));
-        journal.write(&[entries(1, 1..9), Step::Vote(vote), Step::TruncateFrom(8)], &aside).unwrap();
-        journal.write(&[Step::PurgeTo(types::log_id(1, 3))], &Aside::default()).unwrap();
+        journal
+            .write(
+                &[entries(1, 1..9), Step::Vote(vote), Step::TruncateFrom(8)],
+                &aside,
+            )
+            .unwrap();
+        journal
+            .write(&[Step::PurgeTo(types::log_id(1, 3))], &Aside::default())
+            .unwrap();
         drop(journal);
         let (_journal, contents) = Journal::open(&place(&directory), Missing::Refuse).unwrap();
         assert_eq!(contents.vote, Some(vote));
@@ -342,14 +437,20 @@ mod tests {
         assert_eq!(contents.committed, Some(types::log_id(1, 5)));
         assert_eq!(contents.marks, [(NodeId(u64::MAX), mark)]);
         let reader = JournalReader::open(&place(&directory)).unwrap();
-        assert_eq!(reader.read(0..100, usize::MAX).unwrap(), (4..8).map(|i| entry(1, i)).collect::<Vec<_>>());
+        assert_eq!(
+            reader.read(0..100, usize::MAX).unwrap(),
+            (4..8).map(|i| entry(1, i)).collect::<Vec<_>>()
+        );
     }
 
     #[test]
     fn committed_is_never_beyond_the_log() {
         let directory = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(&place(&directory), Missing::Create).unwrap();
-        let aside = Aside { committed: Some(types::log_id(1, 9)), marks: vec![] };
+        let aside = Aside {
+            committed: Some(types::log_id(1, 9)),
+            marks: vec![],
+        };
         journal.write(&[entries(1, 1..4)], &aside).unwrap();
         drop(journal);
         let (_, contents) = Journal::open(&place(&directory), Missing::Refuse).unwrap();
@@ -360,12 +461,23 @@ mod tests {
     fn a_flipped_bit_and_a_hole_are_told() {
         let directory = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(&place(&directory), Missing::Create).unwrap();
-        journal.write(&[entries(1, 1..5)], &Aside::default()).unwrap();
+        journal
+            .write(&[entries(1, 1..5)], &Aside::default())
+            .unwrap();
         let reader = JournalReader::open(&place(&directory)).unwrap();
-        journal.connection.execute("UPDATE entry SET command = CAST('commanD 2' AS BLOB) WHERE idx = 2", []).unwrap();
+        journal
+            .connection
+            .execute(
+                "UPDATE entry SET command = CAST('commanD 2' AS BLOB) WHERE idx = 2",
+                [],
+            )
+            .unwrap();
         let error = reader.read(1..5, usize::MAX).unwrap_err().to_string();
         assert!(error.contains("entry 2 fails its checksum"), "{error}");
-        journal.connection.execute("DELETE FROM entry WHERE idx = 2", []).unwrap();
+        journal
+            .connection
+            .execute("DELETE FROM entry WHERE idx = 2", [])
+            .unwrap();
         let error = reader.read(1..5, usize::MAX).unwrap_err().to_string();
         assert!(error.contains("entry 3 follows 1"), "{error}");
     }
@@ -374,16 +486,29 @@ mod tests {
     fn an_index_is_never_written_over() {
         let directory = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(&place(&directory), Missing::Create).unwrap();
-        journal.write(&[entries(1, 1..3)], &Aside::default()).unwrap();
-        assert!(journal.write(&[entries(2, 2..3)], &Aside::default()).is_err());
-        journal.write(&[Step::TruncateFrom(2), entries(2, 2..3)], &Aside::default()).unwrap();
+        journal
+            .write(&[entries(1, 1..3)], &Aside::default())
+            .unwrap();
+        assert!(
+            journal
+                .write(&[entries(2, 2..3)], &Aside::default())
+                .is_err()
+        );
+        journal
+            .write(
+                &[Step::TruncateFrom(2), entries(2, 2..3)],
+                &Aside::default(),
+            )
+            .unwrap();
     }
 
     #[test]
     fn a_read_is_bounded_and_yields_at_least_one() {
         let directory = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(&place(&directory), Missing::Create).unwrap();
-        journal.write(&[entries(1, 1..9)], &Aside::default()).unwrap();
+        journal
+            .write(&[entries(1, 1..9)], &Aside::default())
+            .unwrap();
         let reader = JournalReader::open(&place(&directory)).unwrap();
         assert_eq!(reader.read(1..9, 1).unwrap().len(), 1);
         assert_eq!(reader.read(1..9, 200).unwrap().len(), 3);

@@ -45,7 +45,9 @@ pub struct Log<R: Runtime> {
 
 impl<R: Runtime> Clone for Log<R> {
     fn clone(&self) -> Self {
-        Self { handle: Arc::clone(&self.handle) }
+        Self {
+            handle: Arc::clone(&self.handle),
+        }
     }
 }
 
@@ -92,10 +94,22 @@ struct Memory<R: Runtime> {
 
 /// A step in the queue and whom to tell when it is durable.
 enum Job<R: Runtime> {
-    Append { sequence: Sequence, entries: Vec<Entry>, done: IOFlushed<Types<R>> },
-    Vote { vote: Vote, done: oneshot::Sender<io::Result<()>> },
-    Truncate { from: u64, done: oneshot::Sender<io::Result<()>> },
-    Purge { to: LogId },
+    Append {
+        sequence: Sequence,
+        entries: Vec<Entry>,
+        done: IOFlushed<Types<R>>,
+    },
+    Vote {
+        vote: Vote,
+        done: oneshot::Sender<io::Result<()>>,
+    },
+    Truncate {
+        from: u64,
+        done: oneshot::Sender<io::Result<()>>,
+    },
+    Purge {
+        to: LogId,
+    },
 }
 
 impl<R: Runtime> Job<R> {
@@ -110,17 +124,23 @@ impl<R: Runtime> Job<R> {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Append { entries, .. } => entries.iter().map(|entry| entry.payload.weight()).sum(),
+            Self::Append { entries, .. } => {
+                entries.iter().map(|entry| entry.payload.weight()).sum()
+            }
             _ => 0,
         }
     }
 
     fn event(&self) -> Option<Event> {
         Some(match self {
-            Self::Append { entries, .. } => Event::LogFlushed { last: pair(&entries.last()?.log_id) },
-            Self::Vote { vote, .. } => {
-                Event::VoteSaved { term: vote.leader_id.term, node: vote.leader_id.voted_for.0, committed: vote.committed }
-            }
+            Self::Append { entries, .. } => Event::LogFlushed {
+                last: pair(&entries.last()?.log_id),
+            },
+            Self::Vote { vote, .. } => Event::VoteSaved {
+                term: vote.leader_id.term,
+                node: vote.leader_id.voted_for.0,
+                committed: vote.committed,
+            },
             Self::Truncate { .. } => return None,
             Self::Purge { to } => Event::LogPurged { to: pair(to) },
         })
@@ -154,7 +174,13 @@ impl<R: Runtime> Log<R> {
         let reader = JournalReader::open(place)?;
         let checkpointer = JournalCheckpointer::open(place)?;
         R::observe(|| Event::LogOpened {
-            vote: contents.vote.map(|vote| (vote.leader_id.term, vote.leader_id.voted_for.0, vote.committed)),
+            vote: contents.vote.map(|vote| {
+                (
+                    vote.leader_id.term,
+                    vote.leader_id.voted_for.0,
+                    vote.committed,
+                )
+            }),
             last: contents.last.as_ref().map(pair),
         });
         let shared = Arc::new(Shared {
@@ -164,8 +190,14 @@ impl<R: Runtime> Log<R> {
             flushed: watch::channel(()).0,
             sync_micros: AtomicU64::new(0),
         });
-        drop(R::spawn(write_queue::<R>(Arc::clone(&shared), journal, checkpointer)));
-        Ok(Self { handle: Arc::new(Handle { shared }) })
+        drop(R::spawn(write_queue::<R>(
+            Arc::clone(&shared),
+            journal,
+            checkpointer,
+        )));
+        Ok(Self {
+            handle: Arc::new(Handle { shared }),
+        })
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory<R>> {
@@ -223,14 +255,21 @@ impl<R: Runtime> Log<R> {
         loop {
             {
                 let memory = self.memory();
-                if memory.tail.get(&index).is_none_or(|(sequence, _)| *sequence <= memory.durable) {
+                if memory
+                    .tail
+                    .get(&index)
+                    .is_none_or(|(sequence, _)| *sequence <= memory.durable)
+                {
                     return Ok(());
                 }
                 if let Some(reason) = &memory.broken {
                     return Err(failed(reason));
                 }
             }
-            flushed.changed().await.map_err(|watch::Closed| failed("its writer is gone"))?;
+            flushed
+                .changed()
+                .await
+                .map_err(|watch::Closed| failed("its writer is gone"))?;
         }
     }
 
@@ -259,7 +298,10 @@ impl<R: Runtime> Log<R> {
         .await
         .map_err(io::Error::other)?;
         // When the bound was met on disk, the tail does not follow what was read.
-        if entries.last().is_some_and(|last| last.log_id.index + 1 == to) {
+        if entries
+            .last()
+            .is_some_and(|last| last.log_id.index + 1 == to)
+        {
             entries.extend(tail);
         }
         Ok(entries)
@@ -308,25 +350,40 @@ impl<R: Runtime> Memory<R> {
             })
             .cloned()
             .collect();
-        (from, entries.first().map_or(end, |entry| entry.log_id.index), entries)
+        (
+            from,
+            entries.first().map_or(end, |entry| entry.log_id.index),
+            entries,
+        )
     }
 
     fn append(&mut self, entries: Vec<Entry>, done: IOFlushed<Types<R>>) -> Job<R> {
         self.sequence += 1;
         for entry in &entries {
             let index = entry.log_id.index;
-            debug_assert!(self.last.is_none_or(|last| last.index + 1 == index), "the log has no holes: {index} after {:?}", self.last);
+            debug_assert!(
+                self.last.is_none_or(|last| last.index + 1 == index),
+                "the log has no holes: {index} after {:?}",
+                self.last
+            );
             self.tail_bytes += entry.payload.weight();
             self.last = Some(entry.log_id);
             self.tail.insert(index, (self.sequence, entry.clone()));
         }
-        Job::Append { sequence: self.sequence, entries, done }
+        Job::Append {
+            sequence: self.sequence,
+            entries,
+            done,
+        }
     }
 
     fn truncate(&mut self, last: Option<LogId>, done: oneshot::Sender<io::Result<()>>) -> Job<R> {
         let from = last.map_or(0, |id| id.index + 1);
         let gone = self.tail.split_off(&from);
-        self.tail_bytes -= gone.values().map(|(_, entry)| entry.payload.weight()).sum::<usize>();
+        self.tail_bytes -= gone
+            .values()
+            .map(|(_, entry)| entry.payload.weight())
+            .sum::<usize>();
         self.last = last;
         Job::Truncate { from, done }
     }
@@ -353,9 +410,16 @@ impl<R: Runtime> Memory<R> {
 }
 
 /// The one task that writes. It ends when the log is closed and the queue is empty, or with the first error.
-async fn write_queue<R: Runtime>(shared: Arc<Shared<R>>, journal: Journal, checkpointer: JournalCheckpointer) {
+async fn write_queue<R: Runtime>(
+    shared: Arc<Shared<R>>,
+    journal: Journal,
+    checkpointer: JournalCheckpointer,
+) {
     let (writer, cleaner) = (R::worker("log-writer"), R::worker("log-checkpoint"));
-    let (journal, checkpointer) = (Arc::new(Mutex::new(journal)), Arc::new(Mutex::new(checkpointer)));
+    let (journal, checkpointer) = (
+        Arc::new(Mutex::new(journal)),
+        Arc::new(Mutex::new(checkpointer)),
+    );
     let mut unmoved = 0;
     while let Some((jobs, aside)) = next_write(&shared).await {
         for job in &jobs {
@@ -368,9 +432,19 @@ async fn write_queue<R: Runtime>(shared: Arc<Shared<R>>, journal: Journal, check
         let began = R::now();
         let written = {
             let journal = Arc::clone(&journal);
-            writer.run(move || journal.lock().unwrap_or_else(PoisonError::into_inner).write(&steps, &aside)).await
+            writer
+                .run(move || {
+                    journal
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .write(&steps, &aside)
+                })
+                .await
         };
-        shared.sync_micros.store(u64::try_from((R::now() - began).as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        shared.sync_micros.store(
+            u64::try_from((R::now() - began).as_micros()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
         if !finish(&shared, jobs, written) {
             return;
         }
@@ -380,7 +454,12 @@ async fn write_queue<R: Runtime>(shared: Arc<Shared<R>>, journal: Journal, check
             // In order on its own worker, beside the next writes. What fails here fails in the next write too, and is
             // answered there.
             drop(R::spawn(async move {
-                let moved = cleaner.run(move || checkpointer.lock().unwrap_or_else(PoisonError::into_inner).run());
+                let moved = cleaner.run(move || {
+                    checkpointer
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .run()
+                });
                 if let Err(error) = moved.await {
                     tracing::warn!(%error, "the log's write-ahead file could not be moved into the database");
                 }
@@ -406,7 +485,11 @@ async fn next_write<R: Runtime>(shared: &Shared<R>) -> Option<(Vec<Job<R>>, Asid
 }
 
 /// Notes what is durable and tells everyone who waits; false when the log is broken from now on.
-fn finish<R: Runtime>(shared: &Shared<R>, jobs: Vec<Job<R>>, written: Result<(), DatabaseError>) -> bool {
+fn finish<R: Runtime>(
+    shared: &Shared<R>,
+    jobs: Vec<Job<R>>,
+    written: Result<(), DatabaseError>,
+) -> bool {
     let broken = written.err().map(|error| error.to_string());
     {
         let mut memory = shared.memory();
@@ -414,16 +497,31 @@ fn finish<R: Runtime>(shared: &Shared<R>, jobs: Vec<Job<R>>, written: Result<(),
             tracing::error!(%reason, "the log cannot be written; this Raft instance ends");
             memory.broken = Some(reason.clone());
         } else {
-            let newest = jobs.iter().filter_map(|job| if let Job::Append { sequence, .. } = job { Some(*sequence) } else { None }).max();
+            let newest = jobs
+                .iter()
+                .filter_map(|job| {
+                    if let Job::Append { sequence, .. } = job {
+                        Some(*sequence)
+                    } else {
+                        None
+                    }
+                })
+                .max();
             memory.durable = memory.durable.max(newest.unwrap_or(0));
             memory.trim();
         }
     }
     for job in jobs {
-        if broken.is_none() && let Some(event) = job.event() {
+        if broken.is_none()
+            && let Some(event) = job.event()
+        {
             R::observe(|| event);
         }
-        job.complete(broken.as_deref().map_or(Ok(()), |reason| Err(failed(reason))));
+        job.complete(
+            broken
+                .as_deref()
+                .map_or(Ok(()), |reason| Err(failed(reason))),
+        );
     }
     // Nobody listening is fine.
     let _ = shared.flushed.send(());
@@ -452,7 +550,11 @@ impl<R: Runtime> RaftLogReader<Types<R>> for Log<R> {
         Ok(self.vote())
     }
 
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
         self.read(start..end, READ_BYTES).await
     }
 }
@@ -462,7 +564,10 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for Log<R> {
 
     async fn get_log_state(&mut self) -> Result<LogState<Types<R>>, io::Error> {
         let memory = self.memory();
-        Ok(LogState { last_purged_log_id: memory.purged, last_log_id: memory.last })
+        Ok(LogState {
+            last_purged_log_id: memory.purged,
+            last_log_id: memory.last,
+        })
     }
 
     async fn get_log_reader(&mut self) -> Self {

@@ -15,17 +15,17 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{Stream, TryStreamExt as _};
-use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::OptionalSend;
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 
 use super::convert;
 use super::log::Log;
 use super::snapshot::Content;
 use super::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types, term_of};
 use crate::proto::store;
+use crate::readers::Readers;
 use crate::runtime::{Event, Runtime, Worker, watch};
 use crate::state::{Applied, Durability, Response, State, StateError, decode};
-use crate::readers::Readers;
 
 /// A transaction takes at most so many entries,
 const BATCH_ENTRIES: usize = 1024;
@@ -54,23 +54,51 @@ pub struct Machine<R: Runtime> {
 impl<R: Runtime> Machine<R> {
     /// Adapts `state`, which was made durable, so that what it says it applied cannot be lost any more (T38).
     #[must_use]
-    pub fn new(state: Arc<Mutex<State>>, worker: R::Worker, log: Log<R>, readers: Arc<Readers>) -> (Self, Progress) {
+    pub fn new(
+        state: Arc<Mutex<State>>,
+        worker: R::Worker,
+        log: Log<R>,
+        readers: Arc<Readers>,
+    ) -> (Self, Progress) {
         let index = lock(&state).applied().log_id.map_or(0, |id| id.index);
         let (applied, applied_seen) = watch::channel(index);
         let (cluster_changes, cluster_seen) = watch::channel(0);
-        let machine = Self { state, worker, log, readers, applied, cluster_changes };
-        (machine, Progress { applied: applied_seen, cluster_changes: cluster_seen })
+        let machine = Self {
+            state,
+            worker,
+            log,
+            readers,
+            applied,
+            cluster_changes,
+        };
+        (
+            machine,
+            Progress {
+                applied: applied_seen,
+                cluster_changes: cluster_seen,
+            },
+        )
     }
 
-    async fn apply_batch(&mut self, batch: Vec<(Entry, Option<ApplyResponder<Types<R>>>)>) -> io::Result<()> {
+    async fn apply_batch(
+        &mut self,
+        batch: Vec<(Entry, Option<ApplyResponder<Types<R>>>)>,
+    ) -> io::Result<()> {
         let Some(last) = batch.last().map(|(entry, _)| entry.log_id) else {
             return Ok(());
         };
         self.log.wait_durable(last.index).await?;
         let (entries, responders): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let state = Arc::clone(&self.state);
-        let applied = self.worker.run(move || apply_all(&mut lock(&state), &entries)).await.map_err(io::Error::other)?;
-        R::observe(|| Event::Applied { last: (term_of(&last), last.index), revision: applied.revision });
+        let applied = self
+            .worker
+            .run(move || apply_all(&mut lock(&state), &entries))
+            .await
+            .map_err(io::Error::other)?;
+        R::observe(|| Event::Applied {
+            last: (term_of(&last), last.index),
+            revision: applied.revision,
+        });
         for (responder, response) in responders.into_iter().zip(applied.responses) {
             if let Some(responder) = responder {
                 responder.send(response);
@@ -105,13 +133,29 @@ fn apply_all(state: &mut State, entries: &[Entry]) -> Result<AppliedBatch, State
     let mut about_the_cluster = false;
     for entry in entries {
         let id = convert::log_id_out(&entry.log_id);
-        let command = entry.payload.command.clone().map(|bytes| decode(id, bytes)).transpose()?;
-        let membership = entry.payload.membership.as_ref().map(convert::membership_out);
-        about_the_cluster |= membership.is_some() || command.as_ref().is_some_and(|c| c.target() == store::Target::System);
+        let command = entry
+            .payload
+            .command
+            .clone()
+            .map(|bytes| decode(id, bytes))
+            .transpose()?;
+        let membership = entry
+            .payload
+            .membership
+            .as_ref()
+            .map(convert::membership_out);
+        about_the_cluster |= membership.is_some()
+            || command
+                .as_ref()
+                .is_some_and(|c| c.target() == store::Target::System);
         responses.push(batch.apply(id, command.as_ref(), membership.as_ref())?);
     }
     batch.commit(Durability::Lazy)?;
-    Ok(AppliedBatch { responses, revision: state.revision().0, about_the_cluster })
+    Ok(AppliedBatch {
+        responses,
+        revision: state.revision().0,
+        about_the_cluster,
+    })
 }
 
 fn meta(applied: &Applied) -> SnapshotMeta {
@@ -139,8 +183,15 @@ impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let state = Arc::clone(&self.state);
-        let durable = self.worker.run(move || durable_point(&mut lock(&state))).await.map_err(io::Error::other)?;
-        Ok(Snapshot { meta: meta(&durable), snapshot: Content::Here(Arc::clone(&self.readers)) })
+        let durable = self
+            .worker
+            .run(move || durable_point(&mut lock(&state)))
+            .await
+            .map_err(io::Error::other)?;
+        Ok(Snapshot {
+            meta: meta(&durable),
+            snapshot: Content::Here(Arc::clone(&self.readers)),
+        })
     }
 }
 
@@ -150,7 +201,10 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
         let applied = lock(&self.state).applied();
-        Ok((applied.log_id.as_ref().map(convert::log_id_in), convert::stored_membership_in(applied.membership.as_ref())))
+        Ok((
+            applied.log_id.as_ref().map(convert::log_id_in),
+            convert::stored_membership_in(applied.membership.as_ref()),
+        ))
     }
 
     async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
@@ -170,13 +224,23 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder<R> {
-        Builder { state: Arc::clone(&self.state), worker: self.worker.clone(), readers: Arc::clone(&self.readers) }
+        Builder {
+            state: Arc::clone(&self.state),
+            worker: self.worker.clone(),
+            readers: Arc::clone(&self.readers),
+        }
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, content: Content) -> Result<(), io::Error> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        content: Content,
+    ) -> Result<(), io::Error> {
         let _ = content;
         let last = meta.last_log_id;
-        R::observe(|| Event::Installed { last: last.map_or((0, 0), |id| (term_of(&id), id.index)) });
+        R::observe(|| Event::Installed {
+            last: last.map_or((0, 0), |id| (term_of(&id), id.index)),
+        });
         let _ = self.applied.send(last.map_or(0, |id| id.index));
         self.cluster_changes.send_if_modified(|changes| {
             *changes += 1;

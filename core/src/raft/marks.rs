@@ -27,13 +27,31 @@ mod tests {
 
     #[test]
     fn a_node_is_believed_unless_it_lies_behind_what_it_said() {
-        let remembered = Mark { term: 5, last: (4, 90) };
+        let remembered = Mark {
+            term: 5,
+            last: (4, 90),
+        };
         let vote = |term| Vote::new(term, NodeId(1));
-        assert!(!has_forgotten(Some(&vote(5)), Some(&log_id(4, 90)), remembered), "just as it was");
-        assert!(!has_forgotten(Some(&vote(6)), Some(&log_id(3, 10)), remembered), "truncated by a later leader");
-        assert!(!has_forgotten(Some(&vote(5)), Some(&log_id(5, 2)), remembered), "a newer entry is worth more than many old");
-        assert!(has_forgotten(Some(&vote(5)), Some(&log_id(4, 89)), remembered), "an entry is gone");
-        assert!(has_forgotten(Some(&vote(4)), Some(&log_id(4, 95)), remembered), "a vote is gone");
+        assert!(
+            !has_forgotten(Some(&vote(5)), Some(&log_id(4, 90)), remembered),
+            "just as it was"
+        );
+        assert!(
+            !has_forgotten(Some(&vote(6)), Some(&log_id(3, 10)), remembered),
+            "truncated by a later leader"
+        );
+        assert!(
+            !has_forgotten(Some(&vote(5)), Some(&log_id(5, 2)), remembered),
+            "a newer entry is worth more than many old"
+        );
+        assert!(
+            has_forgotten(Some(&vote(5)), Some(&log_id(4, 89)), remembered),
+            "an entry is gone"
+        );
+        assert!(
+            has_forgotten(Some(&vote(4)), Some(&log_id(4, 95)), remembered),
+            "a vote is gone"
+        );
         assert!(has_forgotten(None, None, remembered), "everything is gone");
     }
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{EmptyNode, OptionalSend};
 use tonic::{Request, Status};
@@ -41,7 +41,13 @@ impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network<R> {
 
     async fn new_client(&mut self, target: NodeId, _node: &EmptyNode) -> Sender<R> {
         let (peers, log) = (Arc::clone(&self.peers), self.log.clone());
-        Sender { target, client: peers.client(target), peers, log, patience: self.patience }
+        Sender {
+            target,
+            client: peers.client(target),
+            peers,
+            log,
+            patience: self.patience,
+        }
     }
 }
 
@@ -63,9 +69,9 @@ fn request<M>(message: M, timeout: Duration) -> Request<M> {
 /// openraft backs off from a target that is unreachable, and retries at once after other failures.
 fn failed<R: Runtime>(status: &Status) -> RPCError<Types<R>> {
     match status.code() {
-        tonic::Code::DeadlineExceeded | tonic::Code::Unavailable | tonic::Code::FailedPrecondition => {
-            RPCError::Unreachable(Unreachable::new(status))
-        }
+        tonic::Code::DeadlineExceeded
+        | tonic::Code::Unavailable
+        | tonic::Code::FailedPrecondition => RPCError::Unreachable(Unreachable::new(status)),
         _ => RPCError::Network(NetworkError::new(status)),
     }
 }
@@ -85,10 +91,18 @@ impl<R: Runtime> Sender<R> {
         }
     }
 
-    fn vote_answer(&self, answer: &peer::VoteResponse) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
-        let vote = convert::required_vote(answer.vote.as_ref()).map_err(|error| malformed(&error.to_string()))?;
+    fn vote_answer(
+        &self,
+        answer: &peer::VoteResponse,
+    ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
+        let vote = convert::required_vote(answer.vote.as_ref())
+            .map_err(|error| malformed(&error.to_string()))?;
         let last = answer.last.as_ref().map(convert::log_id_in);
-        Ok(VoteResponse { vote, vote_granted: answer.granted, last_log_id: last })
+        Ok(VoteResponse {
+            vote,
+            vote_granted: answer.granted,
+            last_log_id: last,
+        })
     }
 
     fn snapshot_parts(&self, vote: &Vote, snapshot: Snapshot) -> SnapshotParts {
@@ -100,7 +114,10 @@ impl<R: Runtime> Sender<R> {
             membership_id: membership.log_id().as_ref().map(convert::log_id_out),
             membership: Some(convert::membership_out(membership.membership())),
         };
-        SnapshotParts { head, content: snapshot.snapshot }
+        SnapshotParts {
+            head,
+            content: snapshot.snapshot,
+        }
     }
 }
 
@@ -112,25 +129,30 @@ struct SnapshotParts {
 impl SnapshotParts {
     /// The head, then the chunks as they are read; a read error ends the stream early, and the receiver, which finds no
     /// end mark, discards what it has.
-    fn stream<R: Runtime>(self) -> impl futures_util::Stream<Item = peer::SnapshotRequest> + Send + 'static {
+    fn stream<R: Runtime>(
+        self,
+    ) -> impl futures_util::Stream<Item = peer::SnapshotRequest> + Send + 'static {
         let part = |part| peer::SnapshotRequest { part: Some(part) };
         let head = part(snapshot_request::Part::Head(self.head));
-        futures_util::stream::unfold((Some(head), self.content), move |(head, content)| async move {
-            if let Some(head) = head {
-                return Some((head, (None, content)));
-            }
-            match content.next_chunk::<R>().await {
-                Ok(Some((chunk, content))) => {
-                    let chunk: Bytes = chunk;
-                    Some((part(snapshot_request::Part::Chunk(chunk)), (None, content)))
+        futures_util::stream::unfold(
+            (Some(head), self.content),
+            move |(head, content)| async move {
+                if let Some(head) = head {
+                    return Some((head, (None, content)));
                 }
-                Ok(None) => None,
-                Err(error) => {
-                    tracing::warn!(%error, "a snapshot could not be read to its end");
-                    None
+                match content.next_chunk::<R>().await {
+                    Ok(Some((chunk, content))) => {
+                        let chunk: Bytes = chunk;
+                        Some((part(snapshot_request::Part::Chunk(chunk)), (None, content)))
+                    }
+                    Ok(None) => None,
+                    Err(error) => {
+                        tracing::warn!(%error, "a snapshot could not be read to its end");
+                        None
+                    }
                 }
-            }
-        })
+            },
+        )
     }
 }
 
@@ -143,7 +165,11 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types<R>>, RPCError<Types<R>>> {
         let term = append.vote.leader_id.term;
-        let last = append.entries.last().map(|entry| entry.log_id).or(append.prev_log_id);
+        let last = append
+            .entries
+            .last()
+            .map(|entry| entry.log_id)
+            .or(append.prev_log_id);
         let message = peer::AppendRequest {
             route: Some(self.peers.identity().route(self.target)),
             vote: Some(convert::vote_out(&append.vote)),
@@ -152,7 +178,11 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
             committed: append.leader_commit.as_ref().map(convert::log_id_out),
         };
         let timeout = option.hard_ttl().max(self.patience);
-        let answer = self.client.append(request(message, timeout)).await.map_err(|status| failed(&status))?;
+        let answer = self
+            .client
+            .append(request(message, timeout))
+            .await
+            .map_err(|status| failed(&status))?;
         let acknowledged = |last: Option<super::types::LogId>| {
             let last = last.map_or((0, 0), |last| (term_of(&last), last.index));
             self.log.remember(self.target, Mark { term, last });
@@ -168,7 +198,9 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
                 Ok(AppendEntriesResponse::PartialSuccess(upto))
             }
             Some(append_response::Outcome::Conflict(_)) => Ok(AppendEntriesResponse::Conflict),
-            Some(append_response::Outcome::HigherVote(vote)) => Ok(AppendEntriesResponse::HigherVote(convert::vote_in(&vote))),
+            Some(append_response::Outcome::HigherVote(vote)) => {
+                Ok(AppendEntriesResponse::HigherVote(convert::vote_in(&vote)))
+            }
             None => Err(malformed("an answer to an append without an outcome")),
         }
     }
@@ -179,11 +211,24 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
         option: RPCOption,
     ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
         let message = self.vote_message(&vote);
-        let answer = self.client.vote(request(message, option.hard_ttl())).await.map_err(|status| failed(&status))?;
+        let answer = self
+            .client
+            .vote(request(message, option.hard_ttl()))
+            .await
+            .map_err(|status| failed(&status))?;
         let answer = self.vote_answer(answer.get_ref())?;
         if answer.vote_granted {
-            let last = answer.last_log_id.as_ref().map_or((0, 0), |last| (term_of(last), last.index));
-            self.log.remember(self.target, Mark { term: answer.vote.leader_id.term, last });
+            let last = answer
+                .last_log_id
+                .as_ref()
+                .map_or((0, 0), |last| (term_of(last), last.index));
+            self.log.remember(
+                self.target,
+                Mark {
+                    term: answer.vote.leader_id.term,
+                    last,
+                },
+            );
         }
         Ok(answer)
     }
@@ -194,7 +239,11 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
         option: RPCOption,
     ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
         let message = self.vote_message(&vote);
-        let answer = self.client.pre_vote(request(message, option.hard_ttl())).await.map_err(|status| failed(&status))?;
+        let answer = self
+            .client
+            .pre_vote(request(message, option.hard_ttl()))
+            .await
+            .map_err(|status| failed(&status))?;
         self.vote_answer(answer.get_ref())
     }
 
@@ -206,7 +255,9 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
         let parts = self.snapshot_parts(&vote, snapshot).stream::<R>();
-        let sent = self.client.install_snapshot(request(parts, option.hard_ttl()));
+        let sent = self
+            .client
+            .install_snapshot(request(parts, option.hard_ttl()));
         let answer = tokio::select! {
             biased;
             closed = cancel => return Err(closed.into()),
@@ -228,12 +279,22 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
             to: transfer.to_node_id().0,
             last: transfer.last_log_id().map(convert::log_id_out),
         };
-        let answer = self.client.transfer_leader(request(message, option.hard_ttl())).await;
+        let answer = self
+            .client
+            .transfer_leader(request(message, option.hard_ttl()))
+            .await;
         let answer = answer.map_err(|status| failed(&status))?.into_inner();
         if answer.accepted {
             return Ok(Ok(()));
         }
-        let actual = answer.vote.as_ref().map(convert::vote_in).unwrap_or(*transfer.from_leader());
-        Ok(Err(TransferLeaderError::VoteChanged { expected: *transfer.from_leader(), actual }))
+        let actual = answer
+            .vote
+            .as_ref()
+            .map(convert::vote_in)
+            .unwrap_or(*transfer.from_leader());
+        Ok(Err(TransferLeaderError::VoteChanged {
+            expected: *transfer.from_leader(),
+            actual,
+        }))
     }
 }

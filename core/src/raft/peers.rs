@@ -29,7 +29,12 @@ impl Identity {
     /// The head of a frame to `to`.
     #[must_use]
     pub fn route(&self, to: NodeId) -> Route {
-        Route { cluster: self.cluster.0, epoch: self.epoch.0, from: self.node.0, to: to.0 }
+        Route {
+            cluster: self.cluster.0,
+            epoch: self.epoch.0,
+            from: self.node.0,
+            to: to.0,
+        }
     }
 
     /// Checks the head of a frame that arrived here.
@@ -39,13 +44,22 @@ impl Identity {
     pub fn check(&self, route: Option<&Route>) -> Result<NodeId, String> {
         let route = route.ok_or("a frame without a route")?;
         if route.cluster != self.cluster.0 {
-            return Err(format!("a frame of cluster {:x}; this is {}", route.cluster, self.cluster));
+            return Err(format!(
+                "a frame of cluster {:x}; this is {}",
+                route.cluster, self.cluster
+            ));
         }
         if route.epoch != self.epoch.0 {
-            return Err(format!("a frame of epoch {}; this cluster is in epoch {}", route.epoch, self.epoch));
+            return Err(format!(
+                "a frame of epoch {}; this cluster is in epoch {}",
+                route.epoch, self.epoch
+            ));
         }
         if route.to != self.node.0 {
-            return Err(format!("a frame for node {:x}; this is {}", route.to, self.node));
+            return Err(format!(
+                "a frame for node {:x}; this is {}",
+                route.to, self.node
+            ));
         }
         Ok(NodeId(route.from))
     }
@@ -63,7 +77,12 @@ impl<R: Runtime> Peers<R> {
     /// Nobody is known yet. `patience` bounds a dial and the silence on a connection.
     #[must_use]
     pub fn new(identity: Identity, patience: Duration) -> Self {
-        Self { identity, options: Self::options(patience), book: Arc::default(), clients: Mutex::default() }
+        Self {
+            identity,
+            options: Self::options(patience),
+            book: Arc::default(),
+            clients: Mutex::default(),
+        }
     }
 
     /// How a channel between nodes treats its connection.
@@ -99,7 +118,10 @@ impl<R: Runtime> Peers<R> {
     #[must_use]
     pub fn others(&self) -> Vec<NodeId> {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        book.keys().copied().filter(|node| *node != self.identity.node).collect()
+        book.keys()
+            .copied()
+            .filter(|node| *node != self.identity.node)
+            .collect()
     }
 
     /// A client of `node`. It dials when it is used, whatever address is known then.
@@ -107,7 +129,11 @@ impl<R: Runtime> Peers<R> {
     pub fn client(&self, node: NodeId) -> Client<R> {
         let mut clients = self.clients();
         let client = clients.entry(node).or_insert_with(|| {
-            let dial = BookDial { node, book: Arc::clone(&self.book), runtime: std::marker::PhantomData::<fn() -> R> };
+            let dial = BookDial {
+                node,
+                book: Arc::clone(&self.book),
+                runtime: std::marker::PhantomData::<fn() -> R>,
+            };
             PeerClient::new(Channel::new(dial, self.options.clone()))
                 .max_decoding_message_size(PEER_MESSAGE_BYTES)
                 .max_encoding_message_size(PEER_MESSAGE_BYTES)
@@ -131,7 +157,10 @@ impl<R: Runtime> Dial for BookDial<R> {
             let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
             book.get(&self.node).cloned().unwrap_or_default()
         };
-        let mut error = io::Error::new(io::ErrorKind::NotFound, format!("no address is known of node {}", self.node));
+        let mut error = io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("no address is known of node {}", self.node),
+        );
         for address in &addresses {
             match R::connect(address).await {
                 Ok(stream) => return Ok(stream),
@@ -148,12 +177,38 @@ mod tests {
 
     #[test]
     fn a_frame_from_elsewhere_is_refused_with_the_reason() {
-        let here = Identity { cluster: ClusterId(7), epoch: Epoch(1), node: NodeId(1) };
-        let there = Identity { node: NodeId(2), ..here };
+        let here = Identity {
+            cluster: ClusterId(7),
+            epoch: Epoch(1),
+            node: NodeId(1),
+        };
+        let there = Identity {
+            node: NodeId(2),
+            ..here
+        };
         assert_eq!(here.check(Some(&there.route(NodeId(1)))), Ok(NodeId(2)));
-        let refused = |identity: Identity, to| here.check(Some(&identity.route(NodeId(to)))).unwrap_err();
-        assert!(refused(Identity { cluster: ClusterId(8), ..there }, 1).contains("cluster 8"));
-        assert!(refused(Identity { epoch: Epoch(0), ..there }, 1).contains("epoch 0"));
+        let refused =
+            |identity: Identity, to| here.check(Some(&identity.route(NodeId(to)))).unwrap_err();
+        assert!(
+            refused(
+                Identity {
+                    cluster: ClusterId(8),
+                    ..there
+                },
+                1
+            )
+            .contains("cluster 8")
+        );
+        assert!(
+            refused(
+                Identity {
+                    epoch: Epoch(0),
+                    ..there
+                },
+                1
+            )
+            .contains("epoch 0")
+        );
         assert!(refused(there, 3).contains("node 3"));
         assert!(here.check(None).is_err());
     }

@@ -71,7 +71,9 @@ pub struct Proposer<R: Runtime> {
 
 impl<R: Runtime> Clone for Proposer<R> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -108,7 +110,13 @@ struct Room {
 impl<R: Runtime> Proposer<R> {
     /// For a running Raft. `patience` is how long a command may take before its outcome is unknown.
     #[must_use]
-    pub fn new(raft: NodeRaft<R>, peers: Arc<Peers<R>>, full: Arc<AtomicBool>, patience: Duration, pause: Duration) -> Self {
+    pub fn new(
+        raft: NodeRaft<R>,
+        peers: Arc<Peers<R>>,
+        full: Arc<AtomicBool>,
+        patience: Duration,
+        pause: Duration,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 raft,
@@ -132,7 +140,11 @@ impl<R: Runtime> Proposer<R> {
         let _room = self.shared.room(command.len())?;
         let deadline = R::now() + self.shared.patience;
         let (answer, answered) = oneshot::channel();
-        self.shared.lane().waiting.push(Waiting { command, deadline, answer });
+        self.shared.lane().waiting.push(Waiting {
+            command,
+            deadline,
+            answer,
+        });
         Shared::start_batch(&self.shared);
         match timeout::<R, _>(self.shared.patience, answered).await {
             Ok(Ok(outcome)) => outcome,
@@ -171,9 +183,14 @@ impl<R: Runtime> Shared<R> {
         }
         let take = |semaphore: &Arc<Semaphore>, amount: usize| {
             let amount = u32::try_from(amount).map_err(|_| ProposeError::Overloaded)?;
-            Arc::clone(semaphore).try_acquire_many_owned(amount).map_err(|_| ProposeError::Overloaded)
+            Arc::clone(semaphore)
+                .try_acquire_many_owned(amount)
+                .map_err(|_| ProposeError::Overloaded)
         };
-        Ok(Room { _command: take(&self.commands, count)?, _bytes: take(&self.bytes, bytes)? })
+        Ok(Room {
+            _command: take(&self.commands, count)?,
+            _bytes: take(&self.bytes, bytes)?,
+        })
     }
 
     /// Sends a batch off, if one more may be on its way.
@@ -209,14 +226,18 @@ impl<R: Runtime> Shared<R> {
         loop {
             let now = R::now();
             batch.retain(|waiting| !waiting.answer.is_closed());
-            let (late, live): (Vec<_>, Vec<_>) = batch.into_iter().partition(|waiting| waiting.deadline <= now);
+            let (late, live): (Vec<_>, Vec<_>) = batch
+                .into_iter()
+                .partition(|waiting| waiting.deadline <= now);
             answer_all(late, &ProposeError::NoLeader);
             let Some(deadline) = live.iter().map(|waiting| waiting.deadline).min() else {
                 return;
             };
             let commands = live.iter().map(|waiting| waiting.command.clone()).collect();
             let outcomes = match self.raft.current_leader().await {
-                Some(leader) if leader == self.peers.identity().node => self.write_here(commands, deadline).await,
+                Some(leader) if leader == self.peers.identity().node => {
+                    self.write_here(commands, deadline).await
+                }
                 Some(leader) => self.write_there(leader, commands, deadline).await,
                 None => vec![Err(ProposeError::NoLeader); commands.len()],
             };
@@ -235,7 +256,11 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// As the leader: into this node's own log.
-    async fn write_here(&self, commands: Vec<Bytes>, deadline: Instant) -> Vec<Result<Response, ProposeError>> {
+    async fn write_here(
+        &self,
+        commands: Vec<Bytes>,
+        deadline: Instant,
+    ) -> Vec<Result<Response, ProposeError>> {
         let count = commands.len();
         let mut outcomes = Vec::with_capacity(count);
         let written = timeout::<R, _>(deadline - R::now(), async {
@@ -248,7 +273,9 @@ impl<R: Runtime> Shared<R> {
                     Ok(written) => Ok(written.response),
                     // The one variant that means "not appended". LogEntryDiscarded also names a leader, but means
                     // "perhaps committed".
-                    Err(ClientWriteError::ForwardToLeader(forward)) => Err(ProposeError::NotLeader(forward.leader_id)),
+                    Err(ClientWriteError::ForwardToLeader(forward)) => {
+                        Err(ProposeError::NotLeader(forward.leader_id))
+                    }
                     Err(_) => Err(ProposeError::Unknown),
                 });
             }
@@ -259,13 +286,23 @@ impl<R: Runtime> Shared<R> {
     }
 
     /// Through the leader: one message there, one answer back.
-    async fn write_there(&self, leader: NodeId, commands: Vec<Bytes>, deadline: Instant) -> Vec<Result<Response, ProposeError>> {
+    async fn write_there(
+        &self,
+        leader: NodeId,
+        commands: Vec<Bytes>,
+        deadline: Instant,
+    ) -> Vec<Result<Response, ProposeError>> {
         let count = commands.len();
         let route = Some(self.peers.identity().route(leader));
         let mut request = Request::new(peer::ProposeRequest { route, commands });
         request.set_timeout(deadline - R::now());
         let mut outcomes: Vec<_> = match self.peers.client(leader).propose(request).await {
-            Ok(answer) => answer.into_inner().outcomes.into_iter().map(outcome_in).collect(),
+            Ok(answer) => answer
+                .into_inner()
+                .outcomes
+                .into_iter()
+                .map(outcome_in)
+                .collect(),
             Err(status) if was_not_sent(&status) => vec![Err(ProposeError::NotLeader(None)); count],
             Err(_) => Vec::new(),
         };
@@ -289,16 +326,27 @@ fn cut_batch(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
         bytes += waiting.command.len().max(1);
         first || bytes <= BATCH_BYTES
     };
-    let count = waiting.iter().take(BATCH_COMMANDS).map(fits).take_while(|fits| *fits).count();
-    if count == waiting.len() { take(waiting) } else { waiting.drain(..count).collect() }
+    let count = waiting
+        .iter()
+        .take(BATCH_COMMANDS)
+        .map(fits)
+        .take_while(|fits| *fits)
+        .count();
+    if count == waiting.len() {
+        take(waiting)
+    } else {
+        waiting.drain(..count).collect()
+    }
 }
 
 fn outcome_in(outcome: peer::ProposeOutcome) -> Result<Response, ProposeError> {
     match outcome.outcome {
-        Some(propose_outcome::Outcome::Answer(answer)) => answer_in(answer).map_err(|_| ProposeError::Unknown),
-        Some(propose_outcome::Outcome::NotLeader(node)) => {
-            Err(ProposeError::NotLeader(Some(NodeId(node)).filter(|node| node.0 != 0)))
+        Some(propose_outcome::Outcome::Answer(answer)) => {
+            answer_in(answer).map_err(|_| ProposeError::Unknown)
         }
+        Some(propose_outcome::Outcome::NotLeader(node)) => Err(ProposeError::NotLeader(
+            Some(NodeId(node)).filter(|node| node.0 != 0),
+        )),
         Some(propose_outcome::Outcome::NoSpace(_)) => Err(ProposeError::NoSpace),
         Some(propose_outcome::Outcome::Overloaded(_)) => Err(ProposeError::Overloaded),
         Some(propose_outcome::Outcome::Unknown(_)) | None => Err(ProposeError::Unknown),
@@ -310,7 +358,11 @@ mod tests {
     use super::*;
 
     fn waiting(bytes: usize) -> Waiting {
-        Waiting { command: Bytes::from(vec![0; bytes]), deadline: Instant::default(), answer: oneshot::channel().0 }
+        Waiting {
+            command: Bytes::from(vec![0; bytes]),
+            deadline: Instant::default(),
+            answer: oneshot::channel().0,
+        }
     }
 
     fn cut(sizes: &[usize]) -> Vec<usize> {
@@ -325,7 +377,11 @@ mod tests {
     #[test]
     fn batches_are_bounded_and_never_empty() {
         assert_eq!(cut(&[10; 3]), [3]);
-        assert_eq!(cut(&[BATCH_BYTES * 2, 1, 1]), [1, 2], "a large command travels alone");
+        assert_eq!(
+            cut(&[BATCH_BYTES * 2, 1, 1]),
+            [1, 2],
+            "a large command travels alone"
+        );
         assert_eq!(cut(&[BATCH_BYTES / 2; 5]), [2, 2, 1]);
         assert_eq!(cut(&[1; BATCH_COMMANDS + 1]), [BATCH_COMMANDS, 1]);
     }

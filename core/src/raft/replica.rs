@@ -30,8 +30,8 @@ use super::types::{Metrics, NodeRaft, Payload, StoredMembership, Vote, term_of};
 use crate::database::{Missing, Place};
 use crate::ids::NodeId;
 use crate::proto::{peer, store};
-use crate::runtime::{Event, Runtime, timeout};
 use crate::readers::Readers;
+use crate::runtime::{Event, Runtime, timeout};
 use crate::state::{Response, State, StateError, command, members};
 
 /// How a replica's stores are opened.
@@ -208,13 +208,17 @@ impl<R: Runtime> Replica<R> {
     /// Who leads, as far as this node knows.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
-        self.with(|running| running.raft.metrics().borrow().current_leader).flatten()
+        self.with(|running| running.raft.metrics().borrow().current_leader)
+            .flatten()
     }
 
     /// Why the node does not write, if so.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Sets or clears the reason why the node does not write.
@@ -236,7 +240,16 @@ impl<R: Runtime> Replica<R> {
     /// Why the Raft instance ended by itself, if it did.
     #[must_use]
     pub fn ended(&self) -> Option<String> {
-        let fatal = self.with(|running| running.raft.metrics().borrow().running_state.clone().err().map(|error| error.to_string()));
+        let fatal = self.with(|running| {
+            running
+                .raft
+                .metrics()
+                .borrow()
+                .running_state
+                .clone()
+                .err()
+                .map(|error| error.to_string())
+        });
         fatal.flatten()
     }
 
@@ -267,27 +280,54 @@ impl<R: Runtime> Replica<R> {
     /// # Errors
     /// When a store cannot be used or Raft refuses it; see [`StartError`].
     pub async fn start(self: &Arc<Self>, stores: Stores) -> Result<(), StartError> {
-        let missing = if stores == Stores::New { Missing::Create } else { Missing::Refuse };
+        let missing = if stores == Stores::New {
+            Missing::Create
+        } else {
+            Missing::Refuse
+        };
         let log = Log::<R>::open(&self.place, missing)?;
         let mut state = State::open(&self.place, missing)?;
         // openraft purges its log up to what the state says it applied, without asking: durable first (T38).
         state.make_durable()?;
         let readers = Arc::new(Readers::open(&self.place)?);
         let state = Arc::new(Mutex::new(state));
-        let (machine, progress) = Machine::new(Arc::clone(&state), R::worker("state-writer"), log.clone(), Arc::clone(&readers));
+        let (machine, progress) = Machine::new(
+            Arc::clone(&state),
+            R::worker("state-writer"),
+            log.clone(),
+            Arc::clone(&readers),
+        );
         let mut config = self.timing.raft_config();
         // Nobody stands for election before its memory was compared (T19).
         config.enable_elect = false;
-        let config = config.validate().map_err(|error| StartError::Raft(error.to_string()))?;
-        let network = Network { peers: Arc::clone(&self.peers), log: log.clone(), patience: self.timing.election().0 };
+        let config = config
+            .validate()
+            .map_err(|error| StartError::Raft(error.to_string()))?;
+        let network = Network {
+            peers: Arc::clone(&self.peers),
+            log: log.clone(),
+            patience: self.timing.election().0,
+        };
         let node = self.peers.identity().node;
         let raft = NodeRaft::<R>::new(node, Arc::new(config), network, log.clone(), machine).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         let patience = self.timing.request_timeout();
         let pause = self.timing.heartbeat() / 2;
         let running = Running {
-            proposer: Proposer::new(raft.clone(), Arc::clone(&self.peers), Arc::clone(&self.full), patience, pause),
-            barrier: Barrier::new(raft.clone(), Arc::clone(&self.peers), progress.applied.clone(), patience, pause),
+            proposer: Proposer::new(
+                raft.clone(),
+                Arc::clone(&self.peers),
+                Arc::clone(&self.full),
+                patience,
+                pause,
+            ),
+            barrier: Barrier::new(
+                raft.clone(),
+                Arc::clone(&self.peers),
+                progress.applied.clone(),
+                patience,
+                pause,
+            ),
             raft,
             log,
             state,
@@ -315,9 +355,13 @@ impl<R: Runtime> Replica<R> {
     /// # Errors
     /// When Raft refuses, for instance because it is initialised already.
     pub async fn initialize(&self) -> Result<(), StartError> {
-        let raft = self.raft().ok_or_else(|| StartError::Raft("it does not run".to_owned()))?;
+        let raft = self
+            .raft()
+            .ok_or_else(|| StartError::Raft("it does not run".to_owned()))?;
         let only = BTreeMap::from([(self.peers.identity().node, EmptyNode {})]);
-        raft.initialize(only).await.map_err(|error| StartError::Raft(error.to_string()))
+        raft.initialize(only)
+            .await
+            .map_err(|error| StartError::Raft(error.to_string()))
     }
 
     /// Compares this node's memory with that of its peers and lets it vote: the rule of `marks.rs`.
@@ -328,21 +372,39 @@ impl<R: Runtime> Replica<R> {
     /// # Errors
     /// [`StartError::Forgotten`] when a peer remembers more than this node holds.
     pub async fn compare_memory(&self) -> Result<(), StartError> {
-        let Some((vote, last)) = self.with(|running| (running.log.vote(), running.log.last())) else {
+        let Some((vote, last)) = self.with(|running| (running.log.vote(), running.log.last()))
+        else {
             return Ok(());
         };
         let asked = self.peers.others().into_iter().map(|node| async move {
-            let mut request = Request::new(peer::RecallRequest { route: Some(self.peers.identity().route(node)) });
+            let mut request = Request::new(peer::RecallRequest {
+                route: Some(self.peers.identity().route(node)),
+            });
             request.set_timeout(self.timing.election().1);
-            let answer = timeout::<R, _>(self.timing.election().1, self.peers.client(node).recall(request)).await;
+            let answer = timeout::<R, _>(
+                self.timing.election().1,
+                self.peers.client(node).recall(request),
+            )
+            .await;
             let answer = answer.ok()?.ok()?.into_inner();
             let last = answer.last.unwrap_or_default();
-            Some((node, Mark { term: answer.term, last: (last.term, last.index) }))
+            Some((
+                node,
+                Mark {
+                    term: answer.term,
+                    last: (last.term, last.index),
+                },
+            ))
         });
         for (node, remembered) in join_all(asked).await.into_iter().flatten() {
             if has_forgotten(vote.as_ref(), last.as_ref(), remembered) {
-                R::observe(|| Event::Recovered { path: "memory compared and found older" });
-                return Err(StartError::Forgotten { peer: node, remembered });
+                R::observe(|| Event::Recovered {
+                    path: "memory compared and found older",
+                });
+                return Err(StartError::Forgotten {
+                    peer: node,
+                    remembered,
+                });
             }
         }
         self.may_vote.store(true, Ordering::SeqCst);
@@ -355,7 +417,15 @@ impl<R: Runtime> Replica<R> {
     /// The membership that Raft uses, which may not be committed.
     #[must_use]
     pub fn membership(&self) -> Option<StoredMembership> {
-        self.with(|running| running.raft.metrics().borrow().membership_config.as_ref().clone())
+        self.with(|running| {
+            running
+                .raft
+                .metrics()
+                .borrow()
+                .membership_config
+                .as_ref()
+                .clone()
+        })
     }
 
     /// One step of the configuration: these voters, these standbys, and `command` in the same log entry.
@@ -373,10 +443,23 @@ impl<R: Runtime> Replica<R> {
         expected: &StoredMembership,
     ) -> Result<(), String> {
         let raft = self.raft().ok_or("raft does not run")?;
-        let nodes: BTreeMap<_, _> = voters.union(&standbys).map(|node| (*node, EmptyNode {})).collect();
-        let present: BTreeSet<NodeId> = expected.membership().nodes().map(|(node, _)| *node).collect();
-        let gone: BTreeSet<NodeId> = present.difference(&voters.union(&standbys).copied().collect()).copied().collect();
-        let new: BTreeMap<_, _> = nodes.into_iter().filter(|(node, _)| !present.contains(node)).collect();
+        let nodes: BTreeMap<_, _> = voters
+            .union(&standbys)
+            .map(|node| (*node, EmptyNode {}))
+            .collect();
+        let present: BTreeSet<NodeId> = expected
+            .membership()
+            .nodes()
+            .map(|(node, _)| *node)
+            .collect();
+        let gone: BTreeSet<NodeId> = present
+            .difference(&voters.union(&standbys).copied().collect())
+            .copied()
+            .collect();
+        let new: BTreeMap<_, _> = nodes
+            .into_iter()
+            .filter(|(node, _)| !present.contains(node))
+            .collect();
         let mut changes = Vec::new();
         if !new.is_empty() {
             changes.push(ChangeMembers::AddNodes(new));
@@ -386,16 +469,23 @@ impl<R: Runtime> Replica<R> {
             changes.push(ChangeMembers::ReplaceAllVoters(voters));
         }
         let gone: BTreeSet<NodeId> = gone.into_iter().collect();
-        let payload = Payload { command: command.map(|command| command.encode_to_vec().into()), membership: None };
+        let payload = Payload {
+            command: command.map(|command| command.encode_to_vec().into()),
+            membership: None,
+        };
         if !gone.is_empty() {
             changes.push(ChangeMembers::RemoveNodes(gone));
         }
         let request = ChangeMembershipRequest::new(ChangeMembers::Batch(changes), true)
             .with_payload(Payload::default(), payload)
-            .with_preconditions([Precondition::LastMembershipLogId { last_membership_log_id: *expected.log_id() }]);
+            .with_preconditions([Precondition::LastMembershipLogId {
+                last_membership_log_id: *expected.log_id(),
+            }]);
         match raft.change_membership_with_payload(request).await {
             Ok(_) => Ok(()),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err("this node does not lead".to_owned()),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
+                Err("this node does not lead".to_owned())
+            }
             Err(error) => Err(error.to_string()),
         }
     }
@@ -404,28 +494,51 @@ impl<R: Runtime> Replica<R> {
     ///
     /// # Errors
     /// With openraft's words.
-    pub async fn finish_joint(&self, command: &store::Command, expected: &StoredMembership) -> Result<(), String> {
+    pub async fn finish_joint(
+        &self,
+        command: &store::Command,
+        expected: &StoredMembership,
+    ) -> Result<(), String> {
         let raft = self.raft().ok_or("raft does not run")?;
-        R::observe(|| Event::Recovered { path: "joint configuration finished" });
-        let payload = Payload { command: Some(command.encode_to_vec().into()), membership: None };
-        let request = ChangeMembershipRequest::new(ChangeMembers::AddVoterIds(BTreeSet::new()), true)
-            .with_payload(Payload::default(), payload)
-            .with_preconditions([Precondition::LastMembershipLogId { last_membership_log_id: *expected.log_id() }]);
-        raft.change_membership_with_payload(request).await.map(drop).map_err(|error| error.to_string())
+        R::observe(|| Event::Recovered {
+            path: "joint configuration finished",
+        });
+        let payload = Payload {
+            command: Some(command.encode_to_vec().into()),
+            membership: None,
+        };
+        let request =
+            ChangeMembershipRequest::new(ChangeMembers::AddVoterIds(BTreeSet::new()), true)
+                .with_payload(Payload::default(), payload)
+                .with_preconditions([Precondition::LastMembershipLogId {
+                    last_membership_log_id: *expected.log_id(),
+                }]);
+        raft.change_membership_with_payload(request)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
     }
 
     /// A voter that may take over at once: heard within two heartbeats and level with the log (T20).
     #[must_use]
     pub fn heir(&self) -> Option<NodeId> {
-        let metrics = self.metrics().filter(|metrics| metrics.state == ServerState::Leader)?;
+        let metrics = self
+            .metrics()
+            .filter(|metrics| metrics.state == ServerState::Leader)?;
         let (replication, heartbeat) = (metrics.replication?, metrics.heartbeat?);
         let me = self.peers.identity().node;
         let recent = |node: &NodeId| {
             let acked = heartbeat.get(node).copied().flatten();
             acked.is_some_and(|acked| since(&*acked) <= self.timing.heartbeat() * 2)
         };
-        let level = |node: &NodeId| replication.get(node).copied().flatten().map(|id| id.index) == metrics.last_log_index;
-        metrics.membership_config.membership().voter_ids().find(|node| *node != me && recent(node) && level(node))
+        let level = |node: &NodeId| {
+            replication.get(node).copied().flatten().map(|id| id.index) == metrics.last_log_index
+        };
+        metrics
+            .membership_config
+            .membership()
+            .voter_ids()
+            .find(|node| *node != me && recent(node) && level(node))
     }
 
     /// Hands leadership to a voter that is level, and waits until somebody else leads or `limit` is over. Without such a
@@ -436,7 +549,8 @@ impl<R: Runtime> Replica<R> {
         raft.trigger().transfer_leader(heir).await.ok()?;
         let mut metrics = raft.metrics();
         let me = self.peers.identity().node;
-        let changed = metrics.wait_for(|metrics| metrics.current_leader.is_some_and(|leader| leader != me));
+        let changed =
+            metrics.wait_for(|metrics| metrics.current_leader.is_some_and(|leader| leader != me));
         let _ = timeout::<R, _>(limit, changed).await;
         Some(heir)
     }
@@ -461,10 +575,17 @@ impl<R: Runtime> Replica<R> {
             let metrics = metrics.borrow();
             report.term = metrics.current_term;
             report.leader = metrics.current_leader.map_or(0, |leader| leader.0);
-            report.applied = metrics.last_applied.as_ref().map(super::convert::log_id_out);
+            report.applied = metrics
+                .last_applied
+                .as_ref()
+                .map(super::convert::log_id_out);
         }
-        report.last = running.log.last().as_ref().map(|id| store::LogId { term: term_of(id), index: id.index });
-        report.last_sync_micros = u64::try_from(running.log.last_sync().as_micros()).unwrap_or(u64::MAX);
+        report.last = running.log.last().as_ref().map(|id| store::LogId {
+            term: term_of(id),
+            index: id.index,
+        });
+        report.last_sync_micros =
+            u64::try_from(running.log.last_sync().as_micros()).unwrap_or(u64::MAX);
         let readers = Arc::clone(&running.readers);
         let figures = R::blocking(move || {
             readers.with(|reader| Ok::<_, StateError>((reader.revisions()?, reader.size()?)))

@@ -115,12 +115,24 @@ impl<R: Runtime> openraft_rt::AsyncRuntime for RaftRuntime<R> {
         R::sleep(deadline - <RaftInstant<R> as openraft_rt::Instant>::now())
     }
 
-    fn timeout<T, F: Future<Output = T> + OptionalSend>(duration: Duration, future: F) -> Self::Timeout<T, F> {
-        Timeout { future, sleep: R::sleep(duration) }
+    fn timeout<T, F: Future<Output = T> + OptionalSend>(
+        duration: Duration,
+        future: F,
+    ) -> Self::Timeout<T, F> {
+        Timeout {
+            future,
+            sleep: R::sleep(duration),
+        }
     }
 
-    fn timeout_at<T, F: Future<Output = T> + OptionalSend>(deadline: RaftInstant<R>, future: F) -> Self::Timeout<T, F> {
-        Timeout { future, sleep: Self::sleep_until(deadline) }
+    fn timeout_at<T, F: Future<Output = T> + OptionalSend>(
+        deadline: RaftInstant<R>,
+        future: F,
+    ) -> Self::Timeout<T, F> {
+        Timeout {
+            future,
+            sleep: Self::sleep_until(deadline),
+        }
     }
 
     fn is_panic(end: &TaskEnd) -> bool {
@@ -165,7 +177,9 @@ impl openraft_rt::Watch for FifoWatch {
     type Receiver<T: OptionalSend + OptionalSync> = watch::Receiver<T>;
     type Ref<'a, T: OptionalSend + 'a> = watch::Ref<'a, T>;
 
-    fn channel<T: OptionalSend + OptionalSync>(initial: T) -> (watch::Sender<T>, watch::Receiver<T>) {
+    fn channel<T: OptionalSend + OptionalSync>(
+        initial: T,
+    ) -> (watch::Sender<T>, watch::Receiver<T>) {
         watch::channel(initial)
     }
 }
@@ -191,9 +205,13 @@ impl<T: OptionalSend + OptionalSync> openraft_rt::WatchSender<FifoWatch, T> for 
     }
 }
 
-impl<T: OptionalSend + OptionalSync> openraft_rt::WatchReceiver<FifoWatch, T> for watch::Receiver<T> {
+impl<T: OptionalSend + OptionalSync> openraft_rt::WatchReceiver<FifoWatch, T>
+    for watch::Receiver<T>
+{
     async fn changed(&mut self) -> Result<(), RecvError> {
-        Self::changed(self).await.map_err(|watch::Closed| RecvError(()))
+        Self::changed(self)
+            .await
+            .map_err(|watch::Closed| RecvError(()))
     }
 
     fn borrow_watched(&self) -> watch::Ref<'_, T> {

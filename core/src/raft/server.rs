@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
+};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::answer::answer_out;
@@ -17,7 +19,9 @@ use super::snapshot::Content;
 use super::types::{NodeRaft, Snapshot, SnapshotMeta, Types};
 use crate::ids::NodeId;
 use crate::node::Inner;
-use crate::proto::peer::{self, append_response, peer_server, propose_outcome, read_index_response, snapshot_request};
+use crate::proto::peer::{
+    self, append_response, peer_server, propose_outcome, read_index_response, snapshot_request,
+};
 use crate::runtime::Runtime;
 
 /// At most so many commands in one forwarded batch, so that a peer cannot make this node hold more.
@@ -49,7 +53,11 @@ impl<R: Runtime> PeerService<R> {
 
     #[expect(clippy::result_large_err, reason = "tonic's type for a refusal")]
     fn check(&self, route: Option<&peer::Route>) -> Result<NodeId, Status> {
-        self.replica.peers().identity().check(route).map_err(|reason| Status::failed_precondition(reason))
+        self.replica
+            .peers()
+            .identity()
+            .check(route)
+            .map_err(|reason| Status::failed_precondition(reason))
     }
 
     #[expect(clippy::result_large_err, reason = "tonic's type for a refusal")]
@@ -61,7 +69,9 @@ impl<R: Runtime> PeerService<R> {
     #[expect(clippy::result_large_err, reason = "tonic's type for a refusal")]
     fn voting_raft(&self) -> Result<NodeRaft<R>, Status> {
         if !self.replica.may_vote() {
-            return Err(Status::unavailable("this node has yet to learn whether its log is what its peers remember"));
+            return Err(Status::unavailable(
+                "this node has yet to learn whether its log is what its peers remember",
+            ));
         }
         self.raft()
     }
@@ -70,7 +80,11 @@ impl<R: Runtime> PeerService<R> {
 fn vote_in<R: Runtime>(message: &peer::VoteRequest) -> Result<VoteRequest<Types<R>>, Status> {
     let vote = convert::required_vote(message.vote.as_ref()).map_err(malformed)?;
     let last_log_id = message.last.as_ref().map(convert::log_id_in);
-    Ok(VoteRequest { vote, last_log_id, leadership_transfer: message.leadership_transfer })
+    Ok(VoteRequest {
+        vote,
+        last_log_id,
+        leadership_transfer: message.leadership_transfer,
+    })
 }
 
 fn vote_out<R: Runtime>(answer: &VoteResponse<Types<R>>) -> Response<peer::VoteResponse> {
@@ -81,7 +95,10 @@ fn vote_out<R: Runtime>(answer: &VoteResponse<Types<R>>) -> Response<peer::VoteR
     })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err wants"
+)]
 fn malformed(error: std::io::Error) -> Status {
     Status::invalid_argument(error.to_string())
 }
@@ -96,36 +113,64 @@ fn stopped(error: impl std::fmt::Display) -> Status {
 
 #[tonic::async_trait]
 impl<R: Runtime> peer_server::Peer for PeerService<R> {
-    async fn append(&self, request: Request<peer::AppendRequest>) -> Result<Response<peer::AppendResponse>, Status> {
+    async fn append(
+        &self,
+        request: Request<peer::AppendRequest>,
+    ) -> Result<Response<peer::AppendResponse>, Status> {
         let message = request.into_inner();
         self.check(message.route.as_ref())?;
         let append = AppendEntriesRequest {
             vote: convert::required_vote(message.vote.as_ref()).map_err(malformed)?,
             prev_log_id: message.previous.as_ref().map(convert::log_id_in),
-            entries: message.entries.into_iter().map(convert::entry_in).collect::<Result<_, _>>().map_err(malformed)?,
+            entries: message
+                .entries
+                .into_iter()
+                .map(convert::entry_in)
+                .collect::<Result<_, _>>()
+                .map_err(malformed)?,
             leader_commit: message.committed.as_ref().map(convert::log_id_in),
         };
         let answer = self.raft()?.append_entries(append).await.map_err(stopped)?;
         let outcome = match answer {
             AppendEntriesResponse::Success => append_response::Outcome::Success(peer::Nothing {}),
             AppendEntriesResponse::PartialSuccess(last) => {
-                append_response::Outcome::Partial(peer::PartialSuccess { last: last.as_ref().map(convert::log_id_out) })
+                append_response::Outcome::Partial(peer::PartialSuccess {
+                    last: last.as_ref().map(convert::log_id_out),
+                })
             }
             AppendEntriesResponse::Conflict => append_response::Outcome::Conflict(peer::Nothing {}),
-            AppendEntriesResponse::HigherVote(vote) => append_response::Outcome::HigherVote(convert::vote_out(&vote)),
+            AppendEntriesResponse::HigherVote(vote) => {
+                append_response::Outcome::HigherVote(convert::vote_out(&vote))
+            }
         };
-        Ok(Response::new(peer::AppendResponse { outcome: Some(outcome) }))
+        Ok(Response::new(peer::AppendResponse {
+            outcome: Some(outcome),
+        }))
     }
 
-    async fn vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteResponse>, Status> {
+    async fn vote(
+        &self,
+        request: Request<peer::VoteRequest>,
+    ) -> Result<Response<peer::VoteResponse>, Status> {
         self.check(request.get_ref().route.as_ref())?;
-        let answer = self.voting_raft()?.vote(vote_in(request.get_ref())?).await.map_err(stopped)?;
+        let answer = self
+            .voting_raft()?
+            .vote(vote_in(request.get_ref())?)
+            .await
+            .map_err(stopped)?;
         Ok(vote_out(&answer))
     }
 
-    async fn pre_vote(&self, request: Request<peer::VoteRequest>) -> Result<Response<peer::VoteResponse>, Status> {
+    async fn pre_vote(
+        &self,
+        request: Request<peer::VoteRequest>,
+    ) -> Result<Response<peer::VoteResponse>, Status> {
         self.check(request.get_ref().route.as_ref())?;
-        let answer = self.voting_raft()?.pre_vote(vote_in(request.get_ref())?).await.map_err(stopped)?;
+        let answer = self
+            .voting_raft()?
+            .pre_vote(vote_in(request.get_ref())?)
+            .await
+            .map_err(stopped)?;
         Ok(vote_out(&answer))
     }
 
@@ -154,77 +199,129 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
             last_log_id: head.last.as_ref().map(convert::log_id_in),
             last_membership: convert::stored_membership_in(stored.as_ref()),
         };
-        let snapshot = Snapshot { meta, snapshot: Content::Received(received) };
-        let answer = raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
-        Ok(Response::new(peer::SnapshotResponse { vote: Some(convert::vote_out(&answer.vote)) }))
+        let snapshot = Snapshot {
+            meta,
+            snapshot: Content::Received(received),
+        };
+        let answer = raft
+            .install_full_snapshot(vote, snapshot)
+            .await
+            .map_err(stopped)?;
+        Ok(Response::new(peer::SnapshotResponse {
+            vote: Some(convert::vote_out(&answer.vote)),
+        }))
     }
 
-    async fn transfer_leader(&self, request: Request<peer::TransferRequest>) -> Result<Response<peer::TransferResponse>, Status> {
+    async fn transfer_leader(
+        &self,
+        request: Request<peer::TransferRequest>,
+    ) -> Result<Response<peer::TransferResponse>, Status> {
         let message = request.into_inner();
         self.check(message.route.as_ref())?;
         let from = convert::required_vote(message.from_leader.as_ref()).map_err(malformed)?;
         let last = message.last.as_ref().map(convert::log_id_in);
         let transfer = TransferLeaderRequest::new(from, NodeId(message.to), last);
-        let outcome = self.voting_raft()?.handle_transfer_leader(transfer).await.map_err(stopped)?;
+        let outcome = self
+            .voting_raft()?
+            .handle_transfer_leader(transfer)
+            .await
+            .map_err(stopped)?;
         let vote = self.replica.vote().as_ref().map(convert::vote_out);
-        Ok(Response::new(peer::TransferResponse { accepted: outcome.is_ok(), vote }))
+        Ok(Response::new(peer::TransferResponse {
+            accepted: outcome.is_ok(),
+            vote,
+        }))
     }
 
-    async fn recall(&self, request: Request<peer::RecallRequest>) -> Result<Response<peer::RecallResponse>, Status> {
+    async fn recall(
+        &self,
+        request: Request<peer::RecallRequest>,
+    ) -> Result<Response<peer::RecallResponse>, Status> {
         let from = self.check(request.get_ref().route.as_ref())?;
         let answer = match self.replica.recall(from) {
             Some(mark) => peer::RecallResponse {
                 term: mark.term,
-                last: Some(crate::proto::store::LogId { term: mark.last.0, index: mark.last.1 }),
+                last: Some(crate::proto::store::LogId {
+                    term: mark.last.0,
+                    index: mark.last.1,
+                }),
             },
             None => peer::RecallResponse::default(),
         };
         Ok(Response::new(answer))
     }
 
-    async fn propose(&self, request: Request<peer::ProposeRequest>) -> Result<Response<peer::ProposeResponse>, Status> {
+    async fn propose(
+        &self,
+        request: Request<peer::ProposeRequest>,
+    ) -> Result<Response<peer::ProposeResponse>, Status> {
         let message = request.into_inner();
         self.check(message.route.as_ref())?;
         if message.commands.len() > MAX_COMMANDS {
             return Err(Status::invalid_argument("too many commands in one batch"));
         }
         let answers = self.proposer()?.propose_here(message.commands).await;
-        let outcomes = answers.into_iter().map(|answer| peer::ProposeOutcome { outcome: Some(outcome_out(answer)) });
-        Ok(Response::new(peer::ProposeResponse { outcomes: outcomes.collect() }))
+        let outcomes = answers.into_iter().map(|answer| peer::ProposeOutcome {
+            outcome: Some(outcome_out(answer)),
+        });
+        Ok(Response::new(peer::ProposeResponse {
+            outcomes: outcomes.collect(),
+        }))
     }
 
-    async fn read_index(&self, request: Request<peer::ReadIndexRequest>) -> Result<Response<peer::ReadIndexResponse>, Status> {
+    async fn read_index(
+        &self,
+        request: Request<peer::ReadIndexRequest>,
+    ) -> Result<Response<peer::ReadIndexResponse>, Status> {
         self.check(request.get_ref().route.as_ref())?;
         let outcome = match self.barrier()?.index_here().await {
             Ok(index) => read_index_response::Outcome::Index(index),
-            Err(ReadError::NotLeader(leader)) => read_index_response::Outcome::NotLeader(leader.map_or(0, |leader| leader.0)),
+            Err(ReadError::NotLeader(leader)) => {
+                read_index_response::Outcome::NotLeader(leader.map_or(0, |leader| leader.0))
+            }
             Err(ReadError::NoLeader | ReadError::NoQuorum | ReadError::Late) => {
                 read_index_response::Outcome::NoQuorum(peer::Nothing {})
             }
         };
-        Ok(Response::new(peer::ReadIndexResponse { outcome: Some(outcome) }))
+        Ok(Response::new(peer::ReadIndexResponse {
+            outcome: Some(outcome),
+        }))
     }
 
-    async fn admit(&self, request: Request<peer::AdmitRequest>) -> Result<Response<peer::AdmitResponse>, Status> {
+    async fn admit(
+        &self,
+        request: Request<peer::AdmitRequest>,
+    ) -> Result<Response<peer::AdmitResponse>, Status> {
         let Some(member) = request.into_inner().member else {
             return Err(Status::invalid_argument("nobody asks to be admitted"));
         };
         Ok(Response::new(self.node.admit(member).await))
     }
 
-    async fn report(&self, request: Request<peer::ReportRequest>) -> Result<Response<peer::ReportResponse>, Status> {
+    async fn report(
+        &self,
+        request: Request<peer::ReportRequest>,
+    ) -> Result<Response<peer::ReportResponse>, Status> {
         self.check(request.get_ref().route.as_ref())?;
-        self.replica.report().await.map(Response::new).map_err(stopped)
+        self.replica
+            .report()
+            .await
+            .map(Response::new)
+            .map_err(stopped)
     }
 }
 
 fn outcome_out(answer: Result<crate::state::Response, ProposeError>) -> propose_outcome::Outcome {
     match answer {
         Ok(response) => propose_outcome::Outcome::Answer(answer_out(response)),
-        Err(ProposeError::NotLeader(leader)) => propose_outcome::Outcome::NotLeader(leader.map_or(0, |leader| leader.0)),
+        Err(ProposeError::NotLeader(leader)) => {
+            propose_outcome::Outcome::NotLeader(leader.map_or(0, |leader| leader.0))
+        }
         Err(ProposeError::NoLeader) => propose_outcome::Outcome::NotLeader(0),
         Err(ProposeError::Overloaded) => propose_outcome::Outcome::Overloaded(peer::Nothing {}),
         Err(ProposeError::NoSpace) => propose_outcome::Outcome::NoSpace(peer::Nothing {}),
-        Err(ProposeError::Refused(_) | ProposeError::Unknown) => propose_outcome::Outcome::Unknown(peer::Nothing {}),
+        Err(ProposeError::Refused(_) | ProposeError::Unknown) => {
+            propose_outcome::Outcome::Unknown(peer::Nothing {})
+        }
     }
 }

@@ -85,7 +85,11 @@ impl fmt::Display for Payload {
             (None, None) => f.write_str("blank"),
             (Some(command), None) => write!(f, "command of {} bytes", command.len()),
             (None, Some(membership)) => write!(f, "membership {membership}"),
-            (Some(command), Some(membership)) => write!(f, "membership {membership} with a command of {} bytes", command.len()),
+            (Some(command), Some(membership)) => write!(
+                f,
+                "membership {membership} with a command of {} bytes",
+                command.len()
+            ),
         }
     }
 }
@@ -100,11 +104,17 @@ impl RaftPayload for Payload {
     }
 
     fn with_normal(self, proposal: Proposal) -> Self {
-        Self { command: Some(proposal.0), ..self }
+        Self {
+            command: Some(proposal.0),
+            ..self
+        }
     }
 
     fn with_membership(self, membership: Membership) -> Self {
-        Self { membership: Some(membership), ..self }
+        Self {
+            membership: Some(membership),
+            ..self
+        }
     }
 
     fn get_membership(&self) -> Option<Membership> {
@@ -123,11 +133,18 @@ pub type Entry = openraft::Entry<leader_id_std::CommittedLeaderId<u64>, Payload>
 /// Voters and standbys, by id.
 pub type Membership = openraft::Membership<NodeId, EmptyNode>;
 /// A membership and the entry that it came with.
-pub type StoredMembership = openraft::StoredMembership<leader_id_std::CommittedLeaderId<u64>, NodeId, EmptyNode>;
+pub type StoredMembership =
+    openraft::StoredMembership<leader_id_std::CommittedLeaderId<u64>, NodeId, EmptyNode>;
 /// What a snapshot covers.
-pub type SnapshotMeta = openraft::SnapshotMeta<leader_id_std::CommittedLeaderId<u64>, NodeId, EmptyNode>;
+pub type SnapshotMeta =
+    openraft::SnapshotMeta<leader_id_std::CommittedLeaderId<u64>, NodeId, EmptyNode>;
 /// A snapshot with a handle on its content.
-pub type Snapshot = openraft::Snapshot<leader_id_std::CommittedLeaderId<u64>, NodeId, EmptyNode, super::snapshot::Content>;
+pub type Snapshot = openraft::Snapshot<
+    leader_id_std::CommittedLeaderId<u64>,
+    NodeId,
+    EmptyNode,
+    super::snapshot::Content,
+>;
 /// What openraft publishes about itself.
 pub type Metrics<R> = openraft::RaftMetrics<Types<R>>;
 
