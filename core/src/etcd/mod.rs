@@ -1,4 +1,159 @@
-//! The etcd v3 API.
-pub mod error;
+//! The etcd v3 API: what clients see of a node.
+//!
+//! Every node serves every request. The services are plain functions over a [`Backend`], which is all that they know of
+//! the node; [`ClientApi`] finds the function for a path. What a path is not found for is answered `Unimplemented`, which is
+//! how clients ask whether something is offered.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `backend.rs` | [`Backend`]: what the services need of a node |
+//! | `kv.rs` | range, put, delete, transactions, compaction |
+//! | `read_txn.rs` | transactions that only read |
+//! | `range_stream.rs` | a range in pieces |
+//! | `cluster.rs`, `maintenance.rs` | the members; this node's state |
+//! | `pages.rs` | `/health`, `/livez`, `/readyz`, `/version` |
+//! | `convert.rs` | headers and errors between the node's words and the wire's |
+//! | `error.rs` | [`EtcdError`]: every error with its code and text |
 
+mod backend;
+mod cluster;
+mod convert;
+mod error;
+mod kv;
+mod maintenance;
+mod pages;
+mod range_stream;
+mod read_txn;
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Version;
+
+pub use backend::{Backend, BarrierError, Identity, NodeStatus, ProposeError};
 pub use error::EtcdError;
+pub use kv::MAX_REQUEST_BYTES;
+
+use crate::runtime::Runtime;
+use crate::transport::grpc::{self, Limits};
+use crate::transport::{Body, CLIENT_MESSAGE_BYTES, Connection, Handler, Request, unknown};
+
+/// The version of etcd whose API this is. Clients decide by it what they may ask for: Kubernetes wants at least 3.5.13
+/// before it trusts progress notifications.
+pub const ETCD_VERSION: &str = "3.6.6";
+/// The version that a cluster of such servers agrees on.
+pub const ETCD_CLUSTER_VERSION: &str = "3.6.0";
+/// The version of etcd's storage format that goes with it; ours is our own.
+pub const ETCD_STORAGE_VERSION: &str = "3.6.0";
+
+/// Bytes that large requests may take together while they are received and answered.
+const LARGE_REQUEST_BYTES: usize = 64 * 1024 * 1024;
+/// How long a request message may take to arrive.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The services that clients reach, over one node.
+pub struct ClientApi<R, B> {
+    backend: Arc<B>,
+    limits: Limits,
+    runtime: PhantomData<fn() -> R>,
+}
+
+impl<R: Runtime, B: Backend> ClientApi<R, B> {
+    /// The services over `backend`.
+    pub const fn new(backend: Arc<B>) -> Self {
+        Self {
+            backend,
+            limits: Limits::new(CLIENT_MESSAGE_BYTES, LARGE_REQUEST_BYTES, RECEIVE_TIMEOUT),
+            runtime: PhantomData,
+        }
+    }
+
+    /// The answer to a gRPC call.
+    async fn call(&self, request: Request) -> http::Response<Body> {
+        if requires_leader(&request) && self.backend.leader().is_none() {
+            return tonic::Status::from(EtcdError::NoLeader).into_http();
+        }
+        let (backend, limits) = (&*self.backend, &self.limits);
+        match request.uri().path() {
+            "/etcdserverpb.KV/Range" => {
+                grpc::unary::<R, _, _, _>(request, limits, |message| kv::range(backend, message))
+                    .await
+            }
+            "/etcdserverpb.KV/Put" => {
+                grpc::unary::<R, _, _, _>(request, limits, |message| kv::put(backend, message))
+                    .await
+            }
+            "/etcdserverpb.KV/Txn" => {
+                grpc::unary::<R, _, _, _>(request, limits, |message| kv::txn(backend, message))
+                    .await
+            }
+            "/etcdserverpb.KV/DeleteRange" => {
+                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                    kv::delete_range(backend, message)
+                })
+                .await
+            }
+            "/etcdserverpb.KV/Compact" => {
+                grpc::unary::<R, _, _, _>(request, limits, |message| kv::compact(backend, message))
+                    .await
+            }
+            "/etcdserverpb.KV/RangeStream" => {
+                let backend = Arc::clone(&self.backend);
+                let call = |message| range_stream::range_stream(backend, message);
+                grpc::server_streaming::<R, _, _, _, _>(request, limits, call).await
+            }
+            "/etcdserverpb.Maintenance/Status" => {
+                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                    maintenance::status(backend, message)
+                })
+                .await
+            }
+            "/etcdserverpb.Maintenance/Alarm" => {
+                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                    maintenance::alarm(backend, message)
+                })
+                .await
+            }
+            "/etcdserverpb.Maintenance/MoveLeader" => {
+                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                    maintenance::move_leader(backend, message)
+                })
+                .await
+            }
+            "/etcdserverpb.Cluster/MemberList" => {
+                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                    cluster::member_list(backend, message)
+                })
+                .await
+            }
+            path => unknown(path),
+        }
+    }
+}
+
+/// Whether the caller would rather have an error than an answer of a node that has lost its cluster.
+fn requires_leader(request: &Request) -> bool {
+    request
+        .headers()
+        .get("hasleader")
+        .is_some_and(|value| value == "true")
+}
+
+impl<R: Runtime, B: Backend, P: Send + Sync + 'static> Handler<P> for ClientApi<R, B> {
+    async fn handle(
+        self: Arc<Self>,
+        _connection: Arc<Connection<P>>,
+        request: Request,
+    ) -> http::Response<Body> {
+        // gRPC calls are POSTs over HTTP/2; whatever else comes is after a page.
+        if request.version() == Version::HTTP_2 && request.method() == http::Method::POST {
+            return self.call(request).await;
+        }
+        let (path, query) = (
+            request.uri().path(),
+            request.uri().query().unwrap_or_default(),
+        );
+        pages::serve::<R, B>(&self.backend, request.method(), path, query).await
+    }
+}

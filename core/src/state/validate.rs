@@ -109,14 +109,23 @@ impl<'r> Touched<'r> {
     }
 }
 
+/// A deleted range as etcd compares it with puts: an end of one zero byte is taken literally here, so that a delete of
+/// everything from a key on collides with nothing, and both happen in their order.
+fn literal(request: &DeleteRangeRequest) -> Bounds<'_> {
+    if request.range_end.is_empty() {
+        Bounds::One(&request.key)
+    } else {
+        Bounds::Between(&request.key, &request.range_end)
+    }
+}
+
 /// Deletes of this level first, then what is nested, then the puts of this level: the order in which etcd looks, which
 /// decides what it overlooks (a put in one nested transaction and a delete in the next).
 fn touched(operations: &[RequestOp]) -> Result<Touched<'_>, Rejection> {
     let mut all = Touched::default();
     for operation in operations {
         if let Some(Request::RequestDeleteRange(request)) = &operation.request {
-            all.deletes
-                .push(Bounds::new(&request.key, &request.range_end));
+            all.deletes.push(literal(request));
         }
     }
     for operation in operations {
@@ -192,7 +201,11 @@ mod tests {
         assert_eq!(judged(vec![put_op("a"), delete_op("a", "")]), duplicate);
         assert_eq!(judged(vec![delete_op("a", "c"), put_op("b")]), duplicate);
         assert_eq!(judged(vec![delete_op("a", "c"), put_op("c")]), Ok(()));
-        assert_eq!(judged(vec![delete_op("a", "\0"), put_op("zz")]), duplicate);
+        assert_eq!(
+            judged(vec![delete_op("a", "\0"), put_op("zz")]),
+            Ok(()),
+            "etcd takes this end literally"
+        );
         assert_eq!(judged(vec![delete_op("a", ""), delete_op("a", "")]), Ok(()));
     }
 

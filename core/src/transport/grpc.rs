@@ -9,6 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use futures_util::Stream;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Body as _;
@@ -17,6 +18,8 @@ use hyper::body::Incoming;
 use prost::Message;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::Status;
+use tonic::codec::{Codec as _, EncodeBody, SingleMessageCompressionOverride};
+use tonic_prost::ProstCodec;
 
 use super::deadline::within;
 use super::{Body, Request};
@@ -70,26 +73,52 @@ where
     A: Message,
     F: Future<Output = Result<A, Status>> + Send,
 {
-    let received = within::<R, _>(
-        Some(limits.receive_timeout),
-        receive(request.into_body(), limits),
-    )
-    .await;
-    let answer = match received {
+    let answer = match message::<R, Q>(request, limits).await {
         // The permit lives until the answer is encoded: so long does the message.
-        Ok(Ok((message, _permit))) => match decode(message) {
-            Ok(message) => call(message).await.and_then(|answer| encode(&answer)),
-            Err(status) => Err(status),
-        },
-        Ok(Err(status)) => Err(status),
-        Err(_elapsed) => Err(Status::deadline_exceeded(
-            "the request message did not arrive in time",
-        )),
+        Ok((message, _permit)) => call(message).await.and_then(|answer| encode(&answer)),
+        Err(status) => Err(status),
     };
     match answer {
         Ok(message) => respond(message),
         Err(status) => status.into_http(),
     }
+}
+
+/// Serves a call with one request message and a stream of answers.
+pub async fn server_streaming<R, Q, A, S, F>(
+    request: Request,
+    limits: &Limits,
+    call: impl FnOnce(Q) -> F + Send,
+) -> http::Response<Body>
+where
+    R: Runtime,
+    Q: Message + Default,
+    A: Message + 'static,
+    S: Stream<Item = Result<A, Status>> + Send + 'static,
+    F: Future<Output = Result<S, Status>> + Send,
+{
+    let answers = match message::<R, Q>(request, limits).await {
+        Ok((message, _permit)) => call(message).await,
+        Err(status) => Err(status),
+    };
+    match answers {
+        Ok(answers) => respond_stream(answers),
+        Err(status) => status.into_http(),
+    }
+}
+
+/// The one message of a call, if it arrives in time.
+async fn message<R: Runtime, Q: Message + Default>(
+    request: Request,
+    limits: &Limits,
+) -> Result<(Q, Option<SemaphorePermit<'_>>), Status> {
+    let receiving = receive(request.into_body(), limits);
+    let (message, permit) = within::<R, _>(Some(limits.receive_timeout), receiving)
+        .await
+        .map_err(|_elapsed| {
+            Status::deadline_exceeded("the request message did not arrive in time")
+        })??;
+    Ok((decode(message)?, permit))
 }
 
 /// Receives the bytes of the one message of a call.
@@ -214,6 +243,23 @@ fn respond(message: Bytes) -> http::Response<Body> {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(GRPC_STATUS, OK);
     let mut response = http::Response::new(Body::message(message, trailers));
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    response
+}
+
+fn respond_stream<A: Message + 'static>(
+    answers: impl Stream<Item = Result<A, Status>> + Send + 'static,
+) -> http::Response<Body> {
+    // Only the encoder is used, so the decoder's type does not matter.
+    let encoder = ProstCodec::<A, ()>::default().encoder();
+    let body = EncodeBody::new_server(
+        encoder,
+        answers,
+        None,
+        SingleMessageCompressionOverride::default(),
+        None,
+    );
+    let mut response = http::Response::new(Body::from(tonic::body::Body::new(body)));
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response
 }

@@ -38,7 +38,6 @@ mod tests;
 
 pub use body::Body;
 pub use channel::{Channel, ChannelBody, ChannelOptions, LongLived, was_not_sent};
-#[cfg(test)]
 pub(crate) use handler::unknown;
 pub use handler::{Connection, Handler, Request, Services};
 pub use secure::{Dial, Plain, PlainDial, Secure};
