@@ -1,23 +1,34 @@
 //! `quorate`: a small, highly available datastore behind the etcd v3 API.
 //!
+//! SQLite replicated by Raft. Everything is written against the abstract [`runtime`], so that the very same code runs in
+//! production and inside deterministic simulators.
+//!
 //! | module | what it holds |
 //! |---|---|
-//! | `ids` | the identifiers and counters, each a type of its own |
-//! | `runtime` | what a node asks of the world, and tokio's answer |
-//! | `database` | how every SQLite file is opened |
-//! | `state` | the replicated keyspace, pure and synchronous |
-//! | `membership` | who votes: the planner and what it observes |
-//! | `transport` | gRPC over any runtime's streams |
-//! | `etcd` | the API, one service to a file |
-//! | `proto` | the generated messages: etcd's and our own |
-//!
-//! The `quorate` command stands in `bin/node`. ARCHITECTURE.md, at the root, tells how a request travels.
+//! | [`ids`] | identifiers and counters as types |
+//! | [`config`] | what a node is told |
+//! | [`runtime`] | what a node needs of the world |
+//! | [`database`] | how every SQLite file is opened |
+//! | [`directory`] | the data directory: whose it is, and whether a node may start on it |
+//! | [`state`] | the replicated state machine, pure and synchronous |
+//! | [`readers`] | connections that read the state |
+//! | [`raft`] | openraft over SQLite |
+//! | [`membership`] | roles, the planner, and the driver that carries its steps out |
+//! | [`etcd`] | the etcd v3 services over any node |
+//! | [`transport`] | HTTP/2 over any runtime's streams |
+//! | [`node`] | all of it together |
+//! | [`proto`] | the generated protobuf types |
 
+pub mod config;
 pub mod database;
+pub mod directory;
 pub mod etcd;
 pub mod ids;
 pub mod membership;
+pub mod node;
 pub mod proto;
+pub mod raft;
+pub mod readers;
 pub mod runtime;
 pub mod state;
 pub mod transport;

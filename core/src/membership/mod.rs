@@ -11,6 +11,7 @@
 //! | `fleet.rs` | members and health at one moment, as the planner counts them: alive, lost, eligible, spread |
 //! | `planner.rs` | the one next step, or the reason why there is none |
 //! | `plan.rs` | the words of that answer |
+//! | `driver.rs` | none: it carries the planner's steps out, and is the one file here that acts |
 //! | `status.rs` | what an operator is told, computed from the same facts |
 //!
 //! # One joint step
@@ -26,6 +27,7 @@
 //! A lost voter is therefore *swapped* for a standby in one step (never "four voters for a moment"), one voter becomes three in
 //! one step (two would be worse than one), and a shrinking cluster goes five → four → three, or three → one.
 
+pub mod driver;
 pub mod fleet;
 pub mod health;
 pub mod plan;

@@ -11,6 +11,7 @@
 //! | `clock.rs` | [`Instant`] and [`WallTime`] |
 //! | `net.rs` | [`Stream`] and [`Listener`] |
 //! | `disk.rs` | [`Disk`]: the files outside SQLite |
+//! | `event.rs` | [`Event`]: what a node tells a simulator |
 //! | `watch.rs` | a watch channel that wakes in order |
 //! | `tokio.rs` | the production runtime |
 //! | `contract.rs` | what every runtime must do, as a suite (feature `contract`) |
@@ -19,6 +20,7 @@ pub mod clock;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod disk;
+pub mod event;
 pub mod net;
 pub mod tokio;
 pub mod watch;
@@ -33,6 +35,7 @@ use std::time::Duration;
 
 pub use clock::{Instant, WallTime};
 pub use disk::{Access, Disk, Found};
+pub use event::Event;
 pub use net::{Listener, Stream};
 
 /// A world to run in.
@@ -89,6 +92,12 @@ pub trait Runtime:
 
     /// The disk of the current node.
     fn disk() -> Self::Disk;
+
+    /// Tells the world what the current node did. A simulator checks it against what the node promised.
+    #[inline(always)]
+    fn observe(event: impl FnOnce() -> Event) {
+        let _ = event;
+    }
 }
 
 /// A handle on a task. As a future it yields what the task returned.

@@ -1,0 +1,440 @@
+//! The data directory: whose it is, and whether a node may start on it.
+//!
+//! The danger is a directory that looks new and is not: a volume that was not mounted, a typo, a replaced disk. A node
+//! that made a fresh cluster there would answer its clients with an empty store. So a cluster is made only where *no*
+//! directory was, or when that is asked for in so many words.
+//!
+//! ```text
+//! identity.json   which node of which cluster this is; written last, so it vouches for the rest
+//! log.db          the Raft log (with -wal and -shm beside it)
+//! state.db        the applied state (likewise)
+//! lock            held by the process that uses the directory
+//! reserve         space that is given back when the disk is full
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::Beginning;
+use crate::ids::{ClusterId, Epoch, NodeId};
+use crate::raft::journal;
+use crate::raft::peers::Identity;
+use crate::runtime::{Access, Disk, Found};
+
+const IDENTITY: &str = "identity.json";
+const LOCK: &str = "lock";
+const RESERVE: &str = "reserve";
+
+/// The layout of the directory and of `identity.json` that this program writes.
+const FORMAT: u32 = 1;
+
+/// What `identity.json` says. Numbers are strings, because JSON's own lose the last digits of 64 bits.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct IdentityFile {
+    format: u32,
+    #[serde(default)]
+    cluster: String,
+    #[serde(default)]
+    epoch: u64,
+    #[serde(default)]
+    node: String,
+    #[serde(default)]
+    name: String,
+}
+
+/// Who lives in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inhabitant {
+    /// Node, cluster and epoch.
+    pub identity: Identity,
+    /// The node's name.
+    pub name: String,
+}
+
+/// Why a node does not start on a directory.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// It must exist and does not.
+    #[error(
+        "{directory}: there is no such directory. Is the volume mounted? To make a new cluster there, start with --bootstrap"
+    )]
+    Missing {
+        /// The directory.
+        directory: String,
+    },
+    /// It exists and is empty.
+    #[error(
+        "{directory}: the directory is empty. Is the volume mounted? To make a new cluster in it, start with --bootstrap; \
+         to make this node part of a cluster, use `quorate join`"
+    )]
+    Empty {
+        /// The directory.
+        directory: String,
+    },
+    /// It holds files, but no identity.
+    #[error(
+        "{directory}: this is not the data directory of a node: it holds {found} and no identity.json. Name another \
+         directory, or, if a node's first start was interrupted there, remove it and start again"
+    )]
+    Foreign {
+        /// The directory.
+        directory: String,
+        /// Something that is in it.
+        found: String,
+    },
+    /// It has an identity, but the log is gone.
+    #[error(
+        "{directory}: the node's log ({file}) is missing. A node without its log must not come back under its old name and \
+         id: it may have voted. Put the file back, or remove the node from its cluster, wipe the directory and join anew"
+    )]
+    LogMissing {
+        /// The directory.
+        directory: String,
+        /// The file.
+        file: &'static str,
+    },
+    /// It is inhabited, and something new was to be made in it.
+    #[error(
+        "{directory}: node {name} of cluster {cluster} lives here. To go on with it, start without --bootstrap"
+    )]
+    Inhabited {
+        /// The directory.
+        directory: String,
+        /// Who lives there.
+        name: String,
+        /// Of which cluster.
+        cluster: ClusterId,
+    },
+    /// Its identity cannot be read.
+    #[error("{file}: {detail}. Restore it from a backup, or wipe the directory and join anew")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// It was written by a newer program.
+    #[error(
+        "{file}: written in format {found} by a newer quorate, this one knows up to {FORMAT}; start the newer version again"
+    )]
+    Future {
+        /// The file.
+        file: String,
+        /// Its format.
+        found: u32,
+    },
+    /// Another process uses it.
+    #[error("{directory}: another process uses this data directory")]
+    InUse {
+        /// The directory.
+        directory: String,
+    },
+    /// It cannot be used.
+    #[error("{directory}: {error}")]
+    Io {
+        /// The directory.
+        directory: String,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// A data directory.
+#[derive(Clone, Debug)]
+pub struct Directory<D: Disk> {
+    disk: D,
+    path: PathBuf,
+}
+
+impl<D: Disk> Directory<D> {
+    /// The directory at `path`.
+    #[must_use]
+    pub fn new(disk: D, path: PathBuf) -> Self {
+        Self { disk, path }
+    }
+
+    /// The disk that it is on.
+    #[must_use]
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn shown(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn io(&self, error: io::Error) -> DirectoryError {
+        DirectoryError::Io {
+            directory: self.shown(),
+            error,
+        }
+    }
+
+    /// Who lives here; none when a new cluster may be made.
+    ///
+    /// # Errors
+    /// When starting so is not allowed; the message names the directory and the way out.
+    pub fn inspect(&self, beginning: Beginning) -> Result<Option<Inhabitant>, DirectoryError> {
+        let directory = self.shown();
+        match (
+            self.disk.find(&self.path).map_err(|error| self.io(error))?,
+            beginning,
+        ) {
+            (Found::Nothing, Beginning::Existing) => Err(DirectoryError::Missing { directory }),
+            (Found::EmptyDirectory, Beginning::Usual | Beginning::Existing) => {
+                Err(DirectoryError::Empty { directory })
+            }
+            (Found::Nothing, _) | (Found::EmptyDirectory, Beginning::Bootstrap) => Ok(None),
+            (Found::File, _) => Err(DirectoryError::Foreign {
+                directory,
+                found: "a file".to_owned(),
+            }),
+            (Found::Directory, _) => {
+                let inhabitant = self.inhabitant()?;
+                if beginning == Beginning::Bootstrap {
+                    let (name, cluster) = (inhabitant.name, inhabitant.identity.cluster);
+                    return Err(DirectoryError::Inhabited {
+                        directory,
+                        name,
+                        cluster,
+                    });
+                }
+                Ok(Some(inhabitant))
+            }
+        }
+    }
+
+    fn inhabitant(&self) -> Result<Inhabitant, DirectoryError> {
+        let directory = self.shown();
+        let Some(content) = self
+            .disk
+            .read(&self.path.join(IDENTITY))
+            .map_err(|error| self.io(error))?
+        else {
+            let names = self.disk.list(&self.path).map_err(|error| self.io(error))?;
+            let found = names.into_iter().next().unwrap_or_default();
+            return Err(DirectoryError::Foreign { directory, found });
+        };
+        let file = self.path.join(IDENTITY).display().to_string();
+        let unreadable = |detail: String| DirectoryError::Unreadable {
+            file: file.clone(),
+            detail,
+        };
+        let identity: IdentityFile =
+            serde_json::from_slice(&content).map_err(|error| unreadable(error.to_string()))?;
+        if identity.format > FORMAT {
+            return Err(DirectoryError::Future {
+                file,
+                found: identity.format,
+            });
+        }
+        let number = |text: &str| match u64::from_str_radix(text, 16) {
+            Ok(number) if number != 0 => Ok(number),
+            _ => Err(unreadable(format!("{text:?} is not an id"))),
+        };
+        let inhabitant = Inhabitant {
+            identity: Identity {
+                cluster: ClusterId(number(&identity.cluster)?),
+                epoch: Epoch(identity.epoch),
+                node: NodeId(number(&identity.node)?),
+            },
+            name: identity.name,
+        };
+        let log = journal::LAYOUT.file;
+        if self
+            .disk
+            .find(&self.path.join(log))
+            .map_err(|error| self.io(error))?
+            != Found::File
+        {
+            return Err(DirectoryError::LogMissing {
+                directory,
+                file: log,
+            });
+        }
+        Ok(inhabitant)
+    }
+
+    /// Makes the directory, if need be, and takes its lock, which is held as long as the answer lives.
+    ///
+    /// # Errors
+    /// When another process holds it, or it cannot be made.
+    pub fn enter(&self) -> Result<D::Lock, DirectoryError> {
+        self.disk
+            .create_directory(&self.path)
+            .map_err(|error| self.io(error))?;
+        self.disk
+            .lock(&self.path.join(LOCK))
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => DirectoryError::InUse {
+                    directory: self.shown(),
+                },
+                _ => self.io(error),
+            })
+    }
+
+    /// Writes who lives here, durably. Last of all that is made, so that an interrupted first start is told apart.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn settle(&self, inhabitant: &Inhabitant) -> Result<(), DirectoryError> {
+        let file = IdentityFile {
+            format: FORMAT,
+            cluster: inhabitant.identity.cluster.to_string(),
+            epoch: inhabitant.identity.epoch.0,
+            node: inhabitant.identity.node.to_string(),
+            name: inhabitant.name.clone(),
+        };
+        let content = serde_json::to_vec_pretty(&file).expect("strings and numbers");
+        self.disk
+            .write(&self.path.join(IDENTITY), &content, Access::Public)
+            .map_err(|error| self.io(error))
+    }
+
+    /// Bytes that may still be written.
+    ///
+    /// # Errors
+    /// When the file system does not tell.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free_bytes(&self.path)
+    }
+
+    /// Sets space aside.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn reserve(&self, bytes: u64) -> io::Result<()> {
+        self.disk.reserve(&self.path.join(RESERVE), bytes)
+    }
+
+    /// Gives the reserved space back.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn release_reserve(&self) -> io::Result<()> {
+        self.disk.remove(&self.path.join(RESERVE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::tokio::StdDisk;
+
+    fn inhabitant() -> Inhabitant {
+        let identity = Identity {
+            cluster: ClusterId(u64::MAX),
+            epoch: Epoch(0),
+            node: NodeId(0xa1),
+        };
+        Inhabitant {
+            identity,
+            name: "one".to_owned(),
+        }
+    }
+
+    fn directory(parent: &tempfile::TempDir) -> Directory<StdDisk> {
+        Directory::new(StdDisk, parent.path().join("data"))
+    }
+
+    fn settled(parent: &tempfile::TempDir) -> Directory<StdDisk> {
+        let directory = directory(parent);
+        drop(directory.enter().unwrap());
+        StdDisk
+            .write(&directory.path().join("log.db"), b"", Access::Private)
+            .unwrap();
+        directory.settle(&inhabitant()).unwrap();
+        directory
+    }
+
+    #[test]
+    fn a_cluster_is_made_only_where_nothing_is_or_on_demand() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = directory(&parent);
+        assert!(directory.inspect(Beginning::Usual).unwrap().is_none());
+        assert!(directory.inspect(Beginning::Bootstrap).unwrap().is_none());
+        assert!(matches!(
+            directory.inspect(Beginning::Existing),
+            Err(DirectoryError::Missing { .. })
+        ));
+        StdDisk.create_directory(directory.path()).unwrap();
+        assert!(matches!(
+            directory.inspect(Beginning::Usual),
+            Err(DirectoryError::Empty { .. })
+        ));
+        assert!(matches!(
+            directory.inspect(Beginning::Existing),
+            Err(DirectoryError::Empty { .. })
+        ));
+        assert!(directory.inspect(Beginning::Bootstrap).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_used_directory_is_gone_on_with_and_never_made_anew() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = settled(&parent);
+        assert_eq!(
+            directory.inspect(Beginning::Usual).unwrap(),
+            Some(inhabitant())
+        );
+        assert_eq!(
+            directory.inspect(Beginning::Existing).unwrap(),
+            Some(inhabitant())
+        );
+        assert!(matches!(
+            directory.inspect(Beginning::Bootstrap),
+            Err(DirectoryError::Inhabited { .. })
+        ));
+    }
+
+    #[test]
+    fn a_missing_log_a_foreign_directory_and_a_newer_format_are_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = settled(&parent);
+        StdDisk.remove(&directory.path().join("log.db")).unwrap();
+        assert!(matches!(
+            directory.inspect(Beginning::Usual),
+            Err(DirectoryError::LogMissing { .. })
+        ));
+        let newer = br#"{"format": 2, "something": "else"}"#;
+        StdDisk
+            .write(&directory.path().join(IDENTITY), newer, Access::Public)
+            .unwrap();
+        assert!(matches!(
+            directory.inspect(Beginning::Usual),
+            Err(DirectoryError::Future { found: 2, .. })
+        ));
+        StdDisk
+            .write(&directory.path().join(IDENTITY), b"{", Access::Public)
+            .unwrap();
+        assert!(matches!(
+            directory.inspect(Beginning::Usual),
+            Err(DirectoryError::Unreadable { .. })
+        ));
+        StdDisk.remove(&directory.path().join(IDENTITY)).unwrap();
+        assert!(matches!(
+            directory.inspect(Beginning::Usual),
+            Err(DirectoryError::Foreign { .. })
+        ));
+    }
+
+    #[test]
+    fn one_process_at_a_time() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = directory(&parent);
+        let held = directory.enter().unwrap();
+        assert!(matches!(
+            directory.enter(),
+            Err(DirectoryError::InUse { .. })
+        ));
+        drop(held);
+        directory.enter().unwrap();
+    }
+}

@@ -1,0 +1,139 @@
+//! Raft's timing and limits.
+
+use std::time::Duration;
+
+/// The three times of Raft, from one number.
+///
+/// The defaults fit a local network and disks that sync within a few milliseconds: a leader that dies is replaced in about
+/// half a second. On a slow disk or a long line everything is scaled by the heartbeat alone, so that the proportions that
+/// the protocol needs stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    heartbeat: Duration,
+}
+
+/// The heartbeat when nothing else is said.
+pub const DEFAULT_HEARTBEAT: Duration = Duration::from_millis(50);
+
+/// An election takes two synced writes on a majority; with fewer than this many syncs in the shortest timeout, votes are
+/// split again and again and nobody is ever elected (T46).
+const SYNCS_IN_A_TIMEOUT: u32 = 10;
+
+impl Timing {
+    /// From the heartbeat interval.
+    #[must_use]
+    pub const fn new(heartbeat: Duration) -> Self {
+        Self { heartbeat }
+    }
+
+    /// How often the leader tells that it is there.
+    #[must_use]
+    pub const fn heartbeat(self) -> Duration {
+        self.heartbeat
+    }
+
+    /// The shortest and the longest time without a leader after which a node stands for election.
+    #[must_use]
+    pub fn election(self) -> (Duration, Duration) {
+        (self.heartbeat * 3, self.heartbeat * 6)
+    }
+
+    /// The same proportions, slow enough for a disk whose sync takes `sync`.
+    #[must_use]
+    pub fn fit_for(self, sync: Duration) -> Self {
+        let (shortest, _) = self.election();
+        let wanted = sync * SYNCS_IN_A_TIMEOUT;
+        if wanted <= shortest {
+            self
+        } else {
+            Self {
+                heartbeat: wanted / 3 + Duration::from_millis(1),
+            }
+        }
+    }
+
+    /// How long a proposal may take before its outcome is reported as unknown: etcd's five seconds and two elections.
+    #[must_use]
+    pub fn request_timeout(self) -> Duration {
+        Duration::from_secs(5) + self.election().1 * 2
+    }
+
+    /// openraft's configuration, every value that matters stated.
+    #[must_use]
+    pub fn raft_config(self) -> openraft::Config {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let (shortest, longest) = self.election();
+        openraft::Config {
+            cluster_name: "quorate".to_owned(),
+            heartbeat_interval: millis(self.heartbeat),
+            election_timeout_min: millis(shortest),
+            election_timeout_max: millis(longest),
+            // Bytes are bounded by the log's reads; this bounds the count for tiny entries.
+            max_payload_entries: 2048,
+            install_snapshot_timeout: 600_000,
+            // A durable point and nothing copied: often enough that a restart replays little, seldom enough that its sync
+            // does not count.
+            snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(20_000),
+            replication_lag_threshold: 30_000,
+            // A follower that is a moment behind gets entries, not a snapshot.
+            max_in_snapshot_log_to_keep: 10_000,
+            purge_batch_size: 1_000,
+            // A leader that can send but not hear would keep its followers quiet for ever.
+            quorum_loss_probe_interval: Some(2 * millis(longest)),
+            // One that comes back from a partition must not depose a leader that everyone else hears.
+            enable_pre_vote: Some(true),
+            // A restarted leader would go on without an election, on a state that may have been rolled back.
+            enable_leader_restore: Some(false),
+            allow_log_reversion: Some(false),
+            ..openraft::Config::default()
+        }
+    }
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self::new(DEFAULT_HEARTBEAT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_what_the_documentation_says() {
+        let config = Timing::default()
+            .raft_config()
+            .validate()
+            .expect("a valid configuration");
+        assert_eq!(
+            (
+                config.heartbeat_interval,
+                config.election_timeout_min,
+                config.election_timeout_max
+            ),
+            (50, 150, 300)
+        );
+        assert_eq!(config.quorum_loss_probe_interval, Some(600));
+    }
+
+    #[test]
+    fn timeouts_are_several_syncs_long() {
+        for millis in [0, 1, 15, 40, 400] {
+            let sync = Duration::from_millis(millis);
+            let timing = Timing::default().fit_for(sync);
+            assert!(
+                timing.election().0 >= sync * SYNCS_IN_A_TIMEOUT,
+                "{millis} ms"
+            );
+            timing
+                .raft_config()
+                .validate()
+                .expect("a valid configuration");
+        }
+        assert_eq!(
+            Timing::default().fit_for(Duration::from_millis(15)),
+            Timing::default()
+        );
+    }
+}

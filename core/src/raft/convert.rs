@@ -1,0 +1,189 @@
+//! Between openraft's types and our protobuf: what is stored and what is sent is always ours.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use super::types::{self, Entry, LogId, Membership, Payload, StoredMembership, Vote};
+use crate::ids::NodeId;
+use crate::proto::store;
+
+/// A message that decodes but says nothing sensible.
+fn malformed(what: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("malformed message: {what}"),
+    )
+}
+
+/// To the wire.
+#[must_use]
+pub fn log_id_out(id: &LogId) -> store::LogId {
+    store::LogId {
+        term: types::term_of(id),
+        index: id.index,
+    }
+}
+
+/// From the wire.
+#[must_use]
+pub fn log_id_in(id: &store::LogId) -> LogId {
+    types::log_id(id.term, id.index)
+}
+
+/// To the wire.
+#[must_use]
+pub fn vote_out(vote: &Vote) -> store::Vote {
+    store::Vote {
+        term: vote.leader_id.term,
+        node: vote.leader_id.voted_for.0,
+        committed: vote.committed,
+    }
+}
+
+/// From the wire.
+#[must_use]
+pub fn vote_in(vote: &store::Vote) -> Vote {
+    let node = NodeId(vote.node);
+    if vote.committed {
+        Vote::new_committed(vote.term, node)
+    } else {
+        Vote::new(vote.term, node)
+    }
+}
+
+/// From a request, where it must be present.
+///
+/// # Errors
+/// When it is missing.
+pub fn required_vote(vote: Option<&store::Vote>) -> io::Result<Vote> {
+    vote.map(vote_in).ok_or_else(|| malformed("no vote"))
+}
+
+/// To the wire.
+#[must_use]
+pub fn membership_out(membership: &Membership) -> store::Membership {
+    let voters = membership.get_joint_config().iter();
+    store::Membership {
+        voters: voters
+            .map(|set| store::NodeSet {
+                nodes: set.iter().map(|node| node.0).collect(),
+            })
+            .collect(),
+        standbys: membership.learner_ids().map(|node| node.0).collect(),
+    }
+}
+
+/// From the wire.
+#[must_use]
+pub fn membership_in(membership: &store::Membership) -> Membership {
+    let set = |nodes: &[u64]| nodes.iter().copied().map(NodeId).collect::<BTreeSet<_>>();
+    let voters = membership
+        .voters
+        .iter()
+        .map(|voters| set(&voters.nodes))
+        .collect();
+    types::membership(voters, set(&membership.standbys))
+}
+
+/// From where the state keeps it.
+#[must_use]
+pub fn stored_membership_in(
+    stored: Option<&(store::LogId, store::Membership)>,
+) -> StoredMembership {
+    match stored {
+        Some((id, membership)) => {
+            StoredMembership::new(Some(log_id_in(id)), membership_in(membership))
+        }
+        None => StoredMembership::default(),
+    }
+}
+
+/// To the wire.
+#[must_use]
+pub fn entry_out(entry: &Entry) -> store::Entry {
+    store::Entry {
+        id: Some(log_id_out(&entry.log_id)),
+        command: entry.payload.command.clone(),
+        membership: entry.payload.membership.as_ref().map(membership_out),
+    }
+}
+
+/// From the wire.
+///
+/// # Errors
+/// When it has no id.
+pub fn entry_in(entry: store::Entry) -> io::Result<Entry> {
+    let id = entry
+        .id
+        .ok_or_else(|| malformed("an entry without an id"))?;
+    let payload = Payload {
+        command: entry.command,
+        membership: entry.membership.as_ref().map(membership_in),
+    };
+    Ok(Entry {
+        log_id: log_id_in(&id),
+        payload,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use prost::Message as _;
+
+    fn sample() -> Entry {
+        let voters = vec![
+            BTreeSet::from([NodeId(1), NodeId(2)]),
+            BTreeSet::from([NodeId(2), NodeId(0xdead_beef)]),
+        ];
+        Entry {
+            log_id: types::log_id(3, 70_000),
+            payload: Payload {
+                command: Some(Bytes::from_static(b"command")),
+                membership: Some(types::membership(voters, BTreeSet::from([NodeId(9)]))),
+            },
+        }
+    }
+
+    #[test]
+    fn entry_survives_the_wire() {
+        for payload in [
+            sample().payload,
+            Payload::default(),
+            Payload {
+                command: Some(Bytes::new()),
+                membership: None,
+            },
+        ] {
+            let entry = Entry {
+                payload,
+                ..sample()
+            };
+            let bytes = entry_out(&entry).encode_to_vec();
+            assert_eq!(
+                entry_in(store::Entry::decode(&bytes[..]).unwrap()).unwrap(),
+                entry
+            );
+        }
+    }
+
+    /// What is on disks must stay readable for ever: a change of these bytes is a change of the format.
+    #[test]
+    fn stored_bytes_are_golden() {
+        let hex = |bytes: Vec<u8>| {
+            bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        };
+        insta::assert_snapshot!(hex(entry_out(&sample()).encode_to_vec()), @"0a06080310f0a2041207636f6d6d616e641a130a040a0201020a080a0602effdb6f50d120109");
+        insta::assert_snapshot!(hex(vote_out(&Vote::new_committed(7, NodeId(5))).encode_to_vec()), @"080710051801");
+        insta::assert_snapshot!(hex(log_id_out(&types::log_id(2, 300)).encode_to_vec()), @"080210ac02");
+    }
+
+    #[test]
+    fn entry_without_id_is_refused() {
+        assert!(entry_in(store::Entry::default()).is_err());
+    }
+}

@@ -1,0 +1,619 @@
+//! openraft's log store: one ordered queue, one transaction and one sync for all that waits in it.
+//!
+//! openraft pipelines: it appends about once for each write and goes on before the entries are durable. So `append` only
+//! puts entries into memory, where readers find them at once, and into the queue. One task takes the whole queue, writes
+//! it in one transaction on the worker, and completes the callbacks in order after the sync that covers them. While it
+//! syncs, the next queue fills: that is the group commit, and it grows with the load by itself.
+//!
+//! The rules (numbers of the project's list of traps):
+//! * Vote, append, truncate and purge are one serial order; vote and truncation are durable before they return (T9).
+//! * The committed id and the marks of peers ride in a write that happens anyway; they never cause a sync (T7, T37).
+//! * Reads hide rows behind the last id that the writer has yet to delete (T42).
+//! * Any error is final for this Raft instance: the store refuses everything after it, and nothing is retried on pages
+//!   whose sync failed (T9).
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::mem::take;
+use std::ops::{Bound, Range, RangeBounds};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use openraft::OptionalSend;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use tokio::sync::{Notify, oneshot};
+
+use super::journal::{Aside, Contents, Journal, JournalCheckpointer, JournalReader, Mark, Step};
+use super::types::{Entry, LogId, Types, Vote, term_of};
+use crate::database::{DatabaseError, Missing, Place};
+use crate::ids::NodeId;
+use crate::runtime::{Event, Runtime, Worker, watch};
+
+/// At most so many bytes of entries are handed out in one read for replication.
+const READ_BYTES: usize = 1 << 20;
+/// Durable entries stay in memory up to so many bytes, because followers that keep up read them next.
+const TAIL_BYTES: usize = 8 << 20;
+/// The write-ahead log is moved into the database after so many bytes of entries.
+const CHECKPOINT_BYTES: usize = 2 << 20;
+
+/// The log of a node. Clones share it; with the last one its writer ends, after what is queued.
+pub struct Log<R: Runtime> {
+    handle: Arc<Handle<R>>,
+}
+
+impl<R: Runtime> Clone for Log<R> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: Arc::clone(&self.handle),
+        }
+    }
+}
+
+struct Handle<R: Runtime> {
+    shared: Arc<Shared<R>>,
+}
+
+impl<R: Runtime> Drop for Handle<R> {
+    fn drop(&mut self) {
+        self.shared.memory().closed = true;
+        self.shared.queued.notify_one();
+    }
+}
+
+struct Shared<R: Runtime> {
+    memory: Mutex<Memory<R>>,
+    reader: Mutex<JournalReader>,
+    queued: Notify,
+    flushed: watch::Sender<()>,
+    sync_micros: AtomicU64,
+}
+
+/// Counts appends: an index can come twice, after a truncation, a sequence number cannot.
+type Sequence = u64;
+
+struct Memory<R: Runtime> {
+    /// Entries that are not durable yet, and durable ones up to [`TAIL_BYTES`], each with the append that brought it.
+    tail: BTreeMap<u64, (Sequence, Entry)>,
+    tail_bytes: usize,
+    vote: Option<Vote>,
+    last: Option<LogId>,
+    purged: Option<LogId>,
+    committed: Option<LogId>,
+    marks: BTreeMap<NodeId, Mark>,
+    aside: Aside,
+    queue: Vec<Job<R>>,
+    sequence: Sequence,
+    durable: Sequence,
+    /// Why nothing can be written any more.
+    broken: Option<String>,
+    /// Nobody is left who could queue anything.
+    closed: bool,
+}
+
+/// A step in the queue and whom to tell when it is durable.
+enum Job<R: Runtime> {
+    Append {
+        sequence: Sequence,
+        entries: Vec<Entry>,
+        done: IOFlushed<Types<R>>,
+    },
+    Vote {
+        vote: Vote,
+        done: oneshot::Sender<io::Result<()>>,
+    },
+    Truncate {
+        from: u64,
+        done: oneshot::Sender<io::Result<()>>,
+    },
+    Purge {
+        to: LogId,
+    },
+}
+
+impl<R: Runtime> Job<R> {
+    fn step(&self) -> Step {
+        match self {
+            Self::Append { entries, .. } => Step::Append(entries.clone()),
+            Self::Vote { vote, .. } => Step::Vote(*vote),
+            Self::Truncate { from, .. } => Step::TruncateFrom(*from),
+            Self::Purge { to } => Step::PurgeTo(*to),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append { entries, .. } => {
+                entries.iter().map(|entry| entry.payload.weight()).sum()
+            }
+            _ => 0,
+        }
+    }
+
+    fn event(&self) -> Option<Event> {
+        Some(match self {
+            Self::Append { entries, .. } => Event::LogFlushed {
+                last: pair(&entries.last()?.log_id),
+            },
+            Self::Vote { vote, .. } => Event::VoteSaved {
+                term: vote.leader_id.term,
+                node: vote.leader_id.voted_for.0,
+                committed: vote.committed,
+            },
+            Self::Truncate { .. } => return None,
+            Self::Purge { to } => Event::LogPurged { to: pair(to) },
+        })
+    }
+
+    fn complete(self, outcome: io::Result<()>) {
+        match self {
+            Self::Append { done, .. } => done.io_completed(outcome),
+            // Whoever asked may be gone with its Raft instance.
+            Self::Vote { done, .. } | Self::Truncate { done, .. } => drop(done.send(outcome)),
+            Self::Purge { .. } => {}
+        }
+    }
+}
+
+fn pair(id: &LogId) -> (u64, u64) {
+    (term_of(id), id.index)
+}
+
+fn failed(reason: &str) -> io::Error {
+    io::Error::other(format!("the log cannot be written: {reason}"))
+}
+
+impl<R: Runtime> Log<R> {
+    /// Opens the log and starts its writer.
+    ///
+    /// # Errors
+    /// When the database cannot be opened or is damaged.
+    pub fn open(place: &Place, missing: Missing) -> Result<Self, DatabaseError> {
+        let (journal, contents) = Journal::open(place, missing)?;
+        let reader = JournalReader::open(place)?;
+        let checkpointer = JournalCheckpointer::open(place)?;
+        R::observe(|| Event::LogOpened {
+            vote: contents.vote.map(|vote| {
+                (
+                    vote.leader_id.term,
+                    vote.leader_id.voted_for.0,
+                    vote.committed,
+                )
+            }),
+            last: contents.last.as_ref().map(pair),
+        });
+        let shared = Arc::new(Shared {
+            memory: Mutex::new(Memory::new(contents)),
+            reader: Mutex::new(reader),
+            queued: Notify::new(),
+            flushed: watch::channel(()).0,
+            sync_micros: AtomicU64::new(0),
+        });
+        drop(R::spawn(write_queue::<R>(
+            Arc::clone(&shared),
+            journal,
+            checkpointer,
+        )));
+        Ok(Self {
+            handle: Arc::new(Handle { shared }),
+        })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory<R>> {
+        self.handle.shared.memory()
+    }
+
+    /// The last log id.
+    #[must_use]
+    pub fn last(&self) -> Option<LogId> {
+        self.memory().last
+    }
+
+    /// The vote.
+    #[must_use]
+    pub fn vote(&self) -> Option<Vote> {
+        self.memory().vote
+    }
+
+    /// How long the last write with its sync took.
+    #[must_use]
+    pub fn last_sync(&self) -> Duration {
+        Duration::from_micros(self.handle.shared.sync_micros.load(Ordering::Relaxed))
+    }
+
+    /// Why nothing can be written, if so.
+    #[must_use]
+    pub fn broken(&self) -> Option<String> {
+        self.memory().broken.clone()
+    }
+
+    /// What was last seen of `node`.
+    #[must_use]
+    pub fn mark(&self, node: NodeId) -> Option<Mark> {
+        self.memory().marks.get(&node).copied()
+    }
+
+    /// Remembers that `node` acknowledged `mark`. Kept on disk with the next write.
+    pub fn remember(&self, node: NodeId, mark: Mark) {
+        let mut memory = self.memory();
+        let known = memory.marks.entry(node).or_insert(mark);
+        if *known <= mark {
+            *known = mark;
+            memory.aside.marks.retain(|(other, _)| *other != node);
+            memory.aside.marks.push((node, mark));
+        }
+    }
+
+    /// Waits until the entry at `index`, which is in the log, is durable here. The state machine asks: nothing is applied
+    /// that this node's own log could lose (T41).
+    ///
+    /// # Errors
+    /// When the log cannot be written any more.
+    pub async fn wait_durable(&self, index: u64) -> io::Result<()> {
+        let mut flushed = self.handle.shared.flushed.subscribe();
+        loop {
+            {
+                let memory = self.memory();
+                if memory
+                    .tail
+                    .get(&index)
+                    .is_none_or(|(sequence, _)| *sequence <= memory.durable)
+                {
+                    return Ok(());
+                }
+                if let Some(reason) = &memory.broken {
+                    return Err(failed(reason));
+                }
+            }
+            flushed
+                .changed()
+                .await
+                .map_err(|watch::Closed| failed("its writer is gone"))?;
+        }
+    }
+
+    fn push(&self, change: impl FnOnce(&mut Memory<R>) -> Job<R>) -> io::Result<()> {
+        let mut memory = self.memory();
+        if let Some(reason) = &memory.broken {
+            return Err(failed(reason));
+        }
+        let job = change(&mut memory);
+        memory.queue.push(job);
+        drop(memory);
+        self.handle.shared.queued.notify_one();
+        Ok(())
+    }
+
+    async fn read(&self, range: Range<u64>, max_bytes: usize) -> io::Result<Vec<Entry>> {
+        let (from, to, tail) = self.memory().find(range, max_bytes);
+        if from >= to {
+            return Ok(tail);
+        }
+        let shared = Arc::clone(&self.handle.shared);
+        let mut entries = R::blocking(move || {
+            let reader = shared.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            reader.read(from..to, max_bytes)
+        })
+        .await
+        .map_err(io::Error::other)?;
+        // When the bound was met on disk, the tail does not follow what was read.
+        if entries
+            .last()
+            .is_some_and(|last| last.log_id.index + 1 == to)
+        {
+            entries.extend(tail);
+        }
+        Ok(entries)
+    }
+}
+
+impl<R: Runtime> Shared<R> {
+    fn memory(&self) -> MutexGuard<'_, Memory<R>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R: Runtime> Memory<R> {
+    fn new(contents: Contents) -> Self {
+        Self {
+            tail: BTreeMap::new(),
+            tail_bytes: 0,
+            vote: contents.vote,
+            last: contents.last,
+            purged: contents.purged,
+            committed: contents.committed,
+            marks: contents.marks.into_iter().collect(),
+            aside: Aside::default(),
+            queue: Vec::new(),
+            sequence: 0,
+            durable: 0,
+            broken: None,
+            closed: false,
+        }
+    }
+
+    /// What of `range` is in memory, and the part before it that must be read from disk.
+    fn find(&self, range: Range<u64>, max_bytes: usize) -> (u64, u64, Vec<Entry>) {
+        let from = range.start.max(self.purged.map_or(0, |id| id.index + 1));
+        let end = range.end.min(self.last.map_or(0, |id| id.index + 1));
+        if from >= end {
+            return (from, from, Vec::new());
+        }
+        let mut bytes = 0;
+        let in_memory = self.tail.range(from..end).map(|(_, (_, entry))| entry);
+        let entries: Vec<Entry> = in_memory
+            .take_while(|entry| {
+                let fits = bytes == 0 || bytes < max_bytes;
+                bytes += entry.payload.weight();
+                fits
+            })
+            .cloned()
+            .collect();
+        (
+            from,
+            entries.first().map_or(end, |entry| entry.log_id.index),
+            entries,
+        )
+    }
+
+    fn append(&mut self, entries: Vec<Entry>, done: IOFlushed<Types<R>>) -> Job<R> {
+        self.sequence += 1;
+        for entry in &entries {
+            let index = entry.log_id.index;
+            debug_assert!(
+                self.last.is_none_or(|last| last.index + 1 == index),
+                "the log has no holes: {index} after {:?}",
+                self.last
+            );
+            self.tail_bytes += entry.payload.weight();
+            self.last = Some(entry.log_id);
+            self.tail.insert(index, (self.sequence, entry.clone()));
+        }
+        Job::Append {
+            sequence: self.sequence,
+            entries,
+            done,
+        }
+    }
+
+    fn truncate(&mut self, last: Option<LogId>, done: oneshot::Sender<io::Result<()>>) -> Job<R> {
+        let from = last.map_or(0, |id| id.index + 1);
+        let gone = self.tail.split_off(&from);
+        self.tail_bytes -= gone
+            .values()
+            .map(|(_, entry)| entry.payload.weight())
+            .sum::<usize>();
+        self.last = last;
+        Job::Truncate { from, done }
+    }
+
+    fn purge(&mut self, to: LogId) -> Job<R> {
+        let kept = self.tail.split_off(&(to.index + 1));
+        self.tail_bytes = kept.values().map(|(_, entry)| entry.payload.weight()).sum();
+        self.tail = kept;
+        self.purged = Some(to);
+        // After a snapshot was installed the log may end before what it covers: it starts over behind it.
+        self.last = self.last.max(Some(to));
+        Job::Purge { to }
+    }
+
+    /// Lets go of durable entries beyond the bound, oldest first.
+    fn trim(&mut self) {
+        while self.tail_bytes > TAIL_BYTES
+            && let Some(oldest) = self.tail.first_entry()
+            && oldest.get().0 <= self.durable
+        {
+            self.tail_bytes -= oldest.remove().1.payload.weight();
+        }
+    }
+}
+
+/// The one task that writes. It ends when the log is closed and the queue is empty, or with the first error.
+async fn write_queue<R: Runtime>(
+    shared: Arc<Shared<R>>,
+    journal: Journal,
+    checkpointer: JournalCheckpointer,
+) {
+    let (writer, cleaner) = (R::worker("log-writer"), R::worker("log-checkpoint"));
+    let (journal, checkpointer) = (
+        Arc::new(Mutex::new(journal)),
+        Arc::new(Mutex::new(checkpointer)),
+    );
+    let mut unmoved = 0;
+    while let Some((jobs, aside)) = next_write(&shared).await {
+        for job in &jobs {
+            if let Job::Truncate { from, .. } = job {
+                R::observe(|| Event::LogTruncated { from: *from });
+            }
+        }
+        unmoved += jobs.iter().map(Job::bytes).sum::<usize>();
+        let steps: Vec<Step> = jobs.iter().map(Job::step).collect();
+        let began = R::now();
+        let written = {
+            let journal = Arc::clone(&journal);
+            writer
+                .run(move || {
+                    journal
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .write(&steps, &aside)
+                })
+                .await
+        };
+        shared.sync_micros.store(
+            u64::try_from((R::now() - began).as_micros()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
+        if !finish(&shared, jobs, written) {
+            return;
+        }
+        if unmoved >= CHECKPOINT_BYTES {
+            unmoved = 0;
+            let (cleaner, checkpointer) = (cleaner.clone(), Arc::clone(&checkpointer));
+            // In order on its own worker, beside the next writes. What fails here fails in the next write too, and is
+            // answered there.
+            drop(R::spawn(async move {
+                let moved = cleaner.run(move || {
+                    checkpointer
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .run()
+                });
+                if let Err(error) = moved.await {
+                    tracing::warn!(%error, "the log's write-ahead file could not be moved into the database");
+                }
+            }));
+        }
+    }
+}
+
+/// All that waits, when something does; none when nothing will come any more.
+async fn next_write<R: Runtime>(shared: &Shared<R>) -> Option<(Vec<Job<R>>, Aside)> {
+    loop {
+        {
+            let mut memory = shared.memory();
+            if !memory.queue.is_empty() {
+                return Some((take(&mut memory.queue), take(&mut memory.aside)));
+            }
+            if memory.closed {
+                return None;
+            }
+        }
+        shared.queued.notified().await;
+    }
+}
+
+/// Notes what is durable and tells everyone who waits; false when the log is broken from now on.
+fn finish<R: Runtime>(
+    shared: &Shared<R>,
+    jobs: Vec<Job<R>>,
+    written: Result<(), DatabaseError>,
+) -> bool {
+    let broken = written.err().map(|error| error.to_string());
+    {
+        let mut memory = shared.memory();
+        if let Some(reason) = &broken {
+            tracing::error!(%reason, "the log cannot be written; this Raft instance ends");
+            memory.broken = Some(reason.clone());
+        } else {
+            let newest = jobs
+                .iter()
+                .filter_map(|job| {
+                    if let Job::Append { sequence, .. } = job {
+                        Some(*sequence)
+                    } else {
+                        None
+                    }
+                })
+                .max();
+            memory.durable = memory.durable.max(newest.unwrap_or(0));
+            memory.trim();
+        }
+    }
+    for job in jobs {
+        if broken.is_none()
+            && let Some(event) = job.event()
+        {
+            R::observe(|| event);
+        }
+        job.complete(
+            broken
+                .as_deref()
+                .map_or(Ok(()), |reason| Err(failed(reason))),
+        );
+    }
+    // Nobody listening is fine.
+    let _ = shared.flushed.send(());
+    broken.is_none()
+}
+
+impl<R: Runtime> RaftLogReader<Types<R>> for Log<R> {
+    async fn try_get_log_entries<B: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: B,
+    ) -> Result<Vec<Entry>, io::Error> {
+        let start = match range.start_bound() {
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => index + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(index) => index + 1,
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.read(start..end, usize::MAX).await
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.vote())
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
+        self.read(start..end, READ_BYTES).await
+    }
+}
+
+impl<R: Runtime> RaftLogStorage<Types<R>> for Log<R> {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types<R>>, io::Error> {
+        let memory = self.memory();
+        Ok(LogState {
+            last_purged_log_id: memory.purged,
+            last_log_id: memory.last,
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let (done, answer) = oneshot::channel();
+        self.push(|memory| {
+            memory.vote = Some(*vote);
+            Job::Vote { vote: *vote, done }
+        })?;
+        answer.await.map_err(io::Error::other)?
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        let mut memory = self.memory();
+        memory.committed = committed;
+        memory.aside.committed = committed;
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(self.memory().committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, done: IOFlushed<Types<R>>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        if entries.is_empty() {
+            done.io_completed(Ok(()));
+            return Ok(());
+        }
+        self.push(|memory| memory.append(entries, done))
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        let (done, answer) = oneshot::channel();
+        self.push(|memory| memory.truncate(last, done))?;
+        answer.await.map_err(io::Error::other)?
+    }
+
+    async fn purge(&mut self, to: LogId) -> Result<(), io::Error> {
+        self.push(|memory| memory.purge(to))
+    }
+}

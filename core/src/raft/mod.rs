@@ -1,0 +1,42 @@
+//! Raft over SQLite, by openraft.
+//!
+//! openraft decides; this folder stores, sends and applies for it. What must be durable before what:
+//!
+//! 1. A vote and an entry are on this node's disk before this node says so to anyone ([`log`]).
+//! 2. An entry is applied after a majority has it *and* this node's own log has it ([`machine`]).
+//! 3. A client is answered after the transaction that applied its command has committed.
+//! 4. The log is purged behind a durable point of the state, never behind what is merely applied.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `types.rs` | the only spelling of openraft's generics |
+//! | `runtime.rs` | openraft's runtime over ours |
+//! | `config.rs` | times and limits |
+//! | `convert.rs`, `answer.rs` | our protobuf, for disk and wire |
+//! | `journal.rs` | the log in SQLite, synchronous |
+//! | `log.rs` | openraft's log store: queue, group commit, memory |
+//! | `machine.rs` | openraft's state machine: batches onto the state |
+//! | `snapshot.rs` | the state on its way to a follower |
+//! | `peers.rs` | addresses and channels |
+//! | `network.rs`, `server.rs` | messages out and in |
+//! | `proposer.rs` | writes from any node |
+//! | `barrier.rs` | linearizable reads from any node |
+//! | `marks.rs` | whether a node has forgotten what it said |
+//! | `replica.rs` | all of it together, as something that can end and start again |
+
+pub mod answer;
+pub mod barrier;
+pub mod config;
+pub mod convert;
+pub mod journal;
+pub mod log;
+pub mod machine;
+pub mod marks;
+pub mod network;
+pub mod peers;
+pub mod proposer;
+pub mod replica;
+pub mod runtime;
+pub mod server;
+pub mod snapshot;
+pub mod types;

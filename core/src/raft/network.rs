@@ -1,0 +1,293 @@
+//! The sending half of Raft's messages.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{EmptyNode, OptionalSend};
+use tonic::{Request, Status};
+
+use super::convert;
+use super::journal::Mark;
+use super::log::Log;
+use super::peers::{Client, Peers};
+use super::snapshot::{Content, Outgoing};
+use super::types::{Snapshot, Types, Vote, term_of};
+use crate::ids::NodeId;
+use crate::proto::peer::{self, append_response, snapshot_request};
+use crate::runtime::Runtime;
+use crate::state::Applied;
+
+/// Makes a sender for each target.
+pub struct Network<R: Runtime> {
+    /// The nodes.
+    pub peers: Arc<Peers<R>>,
+    /// Remembers what the peers acknowledged.
+    pub log: Log<R>,
+    /// How long an append may take at least. openraft would allow less than a heartbeat, and a follower that syncs for
+    /// longer than that would be sent the same entries again and again.
+    pub patience: Duration,
+}
+
+impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network<R> {
+    type Network = Sender<R>;
+
+    async fn new_client(&mut self, target: NodeId, _node: &EmptyNode) -> Sender<R> {
+        let (peers, log) = (Arc::clone(&self.peers), self.log.clone());
+        Sender {
+            target,
+            client: peers.client(target),
+            peers,
+            log,
+            patience: self.patience,
+        }
+    }
+}
+
+/// Sends to one target.
+pub struct Sender<R: Runtime> {
+    target: NodeId,
+    client: Client<R>,
+    peers: Arc<Peers<R>>,
+    log: Log<R>,
+    patience: Duration,
+}
+
+fn request<M>(message: M, timeout: Duration) -> Request<M> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    request
+}
+
+/// openraft backs off from a target that is unreachable, and retries at once after other failures.
+fn failed<R: Runtime>(status: &Status) -> RPCError<Types<R>> {
+    match status.code() {
+        tonic::Code::DeadlineExceeded
+        | tonic::Code::Unavailable
+        | tonic::Code::FailedPrecondition => RPCError::Unreachable(Unreachable::new(status)),
+        _ => RPCError::Network(NetworkError::new(status)),
+    }
+}
+
+fn malformed<R: Runtime>(what: &str) -> RPCError<Types<R>> {
+    let error = io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    RPCError::Unreachable(Unreachable::new(&error))
+}
+
+impl<R: Runtime> Sender<R> {
+    fn vote_message(&self, request: &VoteRequest<Types<R>>) -> peer::VoteRequest {
+        peer::VoteRequest {
+            route: Some(self.peers.identity().route(self.target)),
+            vote: Some(convert::vote_out(&request.vote)),
+            last: request.last_log_id.as_ref().map(convert::log_id_out),
+            leadership_transfer: request.leadership_transfer,
+        }
+    }
+
+    fn vote_answer(
+        &self,
+        answer: &peer::VoteResponse,
+    ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
+        let vote = convert::required_vote(answer.vote.as_ref())
+            .map_err(|error| malformed(&error.to_string()))?;
+        let last = answer.last.as_ref().map(convert::log_id_in);
+        Ok(VoteResponse {
+            vote,
+            vote_granted: answer.granted,
+            last_log_id: last,
+        })
+    }
+
+    fn snapshot_head(&self, vote: &Vote, applied: &Applied) -> peer::SnapshotHead {
+        let (membership_id, membership) = applied.membership.clone().unzip();
+        peer::SnapshotHead {
+            route: Some(self.peers.identity().route(self.target)),
+            vote: Some(convert::vote_out(vote)),
+            last: applied.log_id,
+            membership_id,
+            membership,
+        }
+    }
+}
+
+/// The head, then the chunks as they are read. A read error ends the stream early, and the receiver, which finds no end
+/// mark, discards what it has.
+fn snapshot_parts<R: Runtime>(
+    head: peer::SnapshotHead,
+    outgoing: Outgoing,
+) -> impl futures_util::Stream<Item = peer::SnapshotRequest> + Send + 'static {
+    let part = |part| peer::SnapshotRequest { part: Some(part) };
+    let head = part(snapshot_request::Part::Head(head));
+    futures_util::stream::unfold(
+        (Some(head), Some(outgoing)),
+        move |(head, outgoing)| async move {
+            if let Some(head) = head {
+                return Some((head, (None, outgoing)));
+            }
+            match outgoing?.next_chunk::<R>().await {
+                Ok(Some((chunk, rest))) => Some((
+                    part(snapshot_request::Part::Chunk(chunk)),
+                    (None, Some(rest)),
+                )),
+                Ok(None) => None,
+                Err(error) => {
+                    tracing::warn!(%error, "a snapshot could not be read to its end");
+                    None
+                }
+            }
+        },
+    )
+}
+
+impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
+    type SnapshotData = Content;
+
+    async fn append_entries(
+        &mut self,
+        append: AppendEntriesRequest<Types<R>>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types<R>>, RPCError<Types<R>>> {
+        let term = append.vote.leader_id.term;
+        let last = append
+            .entries
+            .last()
+            .map(|entry| entry.log_id)
+            .or(append.prev_log_id);
+        let message = peer::AppendRequest {
+            route: Some(self.peers.identity().route(self.target)),
+            vote: Some(convert::vote_out(&append.vote)),
+            previous: append.prev_log_id.as_ref().map(convert::log_id_out),
+            entries: append.entries.iter().map(convert::entry_out).collect(),
+            committed: append.leader_commit.as_ref().map(convert::log_id_out),
+        };
+        let timeout = option.hard_ttl().max(self.patience);
+        let answer = self
+            .client
+            .append(request(message, timeout))
+            .await
+            .map_err(|status| failed(&status))?;
+        let acknowledged = |last: Option<super::types::LogId>| {
+            let last = last.map_or((0, 0), |last| (term_of(&last), last.index));
+            self.log.remember(self.target, Mark { term, last });
+        };
+        match answer.into_inner().outcome {
+            Some(append_response::Outcome::Success(_)) => {
+                acknowledged(last);
+                Ok(AppendEntriesResponse::Success)
+            }
+            Some(append_response::Outcome::Partial(partial)) => {
+                let upto = partial.last.as_ref().map(convert::log_id_in);
+                acknowledged(upto);
+                Ok(AppendEntriesResponse::PartialSuccess(upto))
+            }
+            Some(append_response::Outcome::Conflict(_)) => Ok(AppendEntriesResponse::Conflict),
+            Some(append_response::Outcome::HigherVote(vote)) => {
+                Ok(AppendEntriesResponse::HigherVote(convert::vote_in(&vote)))
+            }
+            None => Err(malformed("an answer to an append without an outcome")),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        vote: VoteRequest<Types<R>>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
+        let message = self.vote_message(&vote);
+        let answer = self
+            .client
+            .vote(request(message, option.hard_ttl()))
+            .await
+            .map_err(|status| failed(&status))?;
+        let answer = self.vote_answer(answer.get_ref())?;
+        if answer.vote_granted {
+            let last = answer
+                .last_log_id
+                .as_ref()
+                .map_or((0, 0), |last| (term_of(last), last.index));
+            self.log.remember(
+                self.target,
+                Mark {
+                    term: answer.vote.leader_id.term,
+                    last,
+                },
+            );
+        }
+        Ok(answer)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        vote: VoteRequest<Types<R>>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
+        let message = self.vote_message(&vote);
+        let answer = self
+            .client
+            .pre_vote(request(message, option.hard_ttl()))
+            .await
+            .map_err(|status| failed(&status))?;
+        self.vote_answer(answer.get_ref())
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
+        let outgoing = Outgoing::open::<R>(snapshot.snapshot).await;
+        let outgoing =
+            outgoing.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
+        let parts = snapshot_parts::<R>(self.snapshot_head(&vote, outgoing.applied()), outgoing);
+        let sent = self
+            .client
+            .install_snapshot(request(parts, option.hard_ttl()));
+        let answer = tokio::select! {
+            biased;
+            closed = cancel => return Err(closed.into()),
+            answer = sent => answer.map_err(|status| StreamingError::Unreachable(Unreachable::new(&status)))?,
+        };
+        let vote = convert::required_vote(answer.get_ref().vote.as_ref());
+        let vote = vote.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
+        Ok(SnapshotResponse::new(vote))
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        transfer: TransferLeaderRequest<Types<R>>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types<R>>, RPCError<Types<R>>> {
+        let message = peer::TransferRequest {
+            route: Some(self.peers.identity().route(self.target)),
+            from_leader: Some(convert::vote_out(transfer.from_leader())),
+            to: transfer.to_node_id().0,
+            last: transfer.last_log_id().map(convert::log_id_out),
+        };
+        let answer = self
+            .client
+            .transfer_leader(request(message, option.hard_ttl()))
+            .await;
+        let answer = answer.map_err(|status| failed(&status))?.into_inner();
+        if answer.accepted {
+            return Ok(Ok(()));
+        }
+        let actual = answer
+            .vote
+            .as_ref()
+            .map(convert::vote_in)
+            .unwrap_or(*transfer.from_leader());
+        Ok(Err(TransferLeaderError::VoteChanged {
+            expected: *transfer.from_leader(),
+            actual,
+        }))
+    }
+}

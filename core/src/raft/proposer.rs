@@ -1,0 +1,388 @@
+//! Writes: from any node into the log, in batches, with an outcome that never lies.
+//!
+//! Commands wait in one lane and leave it in batches, a few batches at a time: to openraft when this node leads, to the
+//! leader in one message when it does not. Under load the batches grow by themselves, and what a message, a channel or a
+//! task costs is shared by all the commands in it.
+//!
+//! A command is sent on only when it *certainly* was not taken: openraft said so by the one variant that means it, or the
+//! message never left this node. In every other case the outcome is unknown, nobody sends it again, and the client is
+//! told (T6). Two helpers of openraft would answer "try the leader" for an entry that may still commit; they are not used.
+
+use std::mem::take;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use openraft::errors::ClientWriteError;
+use prost::Message as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tonic::Request;
+
+use super::answer::answer_in;
+use super::peers::Peers;
+use super::types::{NodeRaft, Proposal};
+use crate::ids::NodeId;
+use crate::proto::peer::{self, propose_outcome};
+use crate::proto::store;
+use crate::runtime::{Instant, Runtime, timeout};
+use crate::state::Response;
+use crate::transport::was_not_sent;
+
+/// Commands in flight on a node, in number and in bytes; beyond it a write is refused at once.
+const MAX_COMMANDS: usize = 5_000;
+/// See [`MAX_COMMANDS`].
+const MAX_BYTES: usize = 32 << 20;
+/// A batch is cut after so many bytes, well below what a peer decodes.
+const BATCH_BYTES: usize = 1 << 20;
+/// And after so many commands.
+const BATCH_COMMANDS: usize = 512;
+/// Batches on their way at a time: more would keep them small, fewer would wait for each other's syncs.
+const BATCHES: usize = 4;
+
+/// Why a command was not answered by the state machine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Not taken: too much is in flight.
+    #[error("too many requests")]
+    Overloaded,
+    /// Not taken: nobody led for as long as the request might wait.
+    #[error("no leader")]
+    NoLeader,
+    /// Not taken: this node does not lead; perhaps that one does.
+    #[error("not the leader")]
+    NotLeader(Option<NodeId>),
+    /// Not taken: the disk is nearly full.
+    #[error("no space")]
+    NoSpace,
+    /// Not taken: this node cannot write at the moment, for this reason.
+    #[error("{0}")]
+    Refused(String),
+    /// It may or may not take effect.
+    #[error("the outcome is unknown")]
+    Unknown,
+}
+
+/// The way into the log.
+pub struct Proposer<R: Runtime> {
+    shared: Arc<Shared<R>>,
+}
+
+impl<R: Runtime> Clone for Proposer<R> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+struct Shared<R: Runtime> {
+    raft: NodeRaft<R>,
+    peers: Arc<Peers<R>>,
+    /// The disk is nearly full: refused before openraft sees it, which would end over it.
+    full: Arc<AtomicBool>,
+    commands: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    lane: Mutex<Lane>,
+    patience: Duration,
+    pause: Duration,
+}
+
+#[derive(Default)]
+struct Lane {
+    waiting: Vec<Waiting>,
+    batches: usize,
+}
+
+struct Waiting {
+    command: Bytes,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<Response, ProposeError>>,
+}
+
+/// Room taken in the bounds; given back when dropped.
+struct Room {
+    _command: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
+impl<R: Runtime> Proposer<R> {
+    /// For a running Raft. `patience` is how long a command may take before its outcome is unknown.
+    #[must_use]
+    pub fn new(
+        raft: NodeRaft<R>,
+        peers: Arc<Peers<R>>,
+        full: Arc<AtomicBool>,
+        patience: Duration,
+        pause: Duration,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                raft,
+                peers,
+                full,
+                commands: Arc::new(Semaphore::new(MAX_COMMANDS)),
+                bytes: Arc::new(Semaphore::new(MAX_BYTES)),
+                lane: Mutex::default(),
+                patience,
+                pause,
+            }),
+        }
+    }
+
+    /// Brings a command into the log, through the leader wherever it is, and returns what applying it answered.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]: only [`ProposeError::Unknown`] leaves open whether it takes effect.
+    pub async fn propose(&self, command: &store::Command) -> Result<Response, ProposeError> {
+        let command = Bytes::from(command.encode_to_vec());
+        let _room = self.shared.room(command.len())?;
+        let deadline = R::now() + self.shared.patience;
+        let (answer, answered) = oneshot::channel();
+        self.shared.lane().waiting.push(Waiting {
+            command,
+            deadline,
+            answer,
+        });
+        Shared::start_batch(&self.shared);
+        match timeout::<R, _>(self.shared.patience, answered).await {
+            Ok(Ok(outcome)) => outcome,
+            // The lane ended with its node, or the time is over while the command is somewhere on its way.
+            Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
+        }
+    }
+
+    /// Proposes commands that a peer sent here, if this node leads.
+    pub async fn propose_here(&self, commands: Vec<Bytes>) -> Vec<Result<Response, ProposeError>> {
+        let count = commands.len();
+        let bytes = commands.iter().map(Bytes::len).sum();
+        let room = match self.shared.room_for(count, bytes) {
+            Ok(room) => room,
+            Err(error) => return vec![Err(error); count],
+        };
+        let deadline = R::now() + self.shared.patience;
+        let outcomes = self.shared.write_here(commands, deadline).await;
+        drop(room);
+        outcomes
+    }
+}
+
+impl<R: Runtime> Shared<R> {
+    fn lane(&self) -> MutexGuard<'_, Lane> {
+        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn room(&self, bytes: usize) -> Result<Room, ProposeError> {
+        self.room_for(1, bytes)
+    }
+
+    fn room_for(&self, count: usize, bytes: usize) -> Result<Room, ProposeError> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(ProposeError::NoSpace);
+        }
+        let take = |semaphore: &Arc<Semaphore>, amount: usize| {
+            let amount = u32::try_from(amount).map_err(|_| ProposeError::Overloaded)?;
+            Arc::clone(semaphore)
+                .try_acquire_many_owned(amount)
+                .map_err(|_| ProposeError::Overloaded)
+        };
+        Ok(Room {
+            _command: take(&self.commands, count)?,
+            _bytes: take(&self.bytes, bytes)?,
+        })
+    }
+
+    /// Sends a batch off, if one more may be on its way.
+    fn start_batch(shared: &Arc<Self>) {
+        {
+            let mut lane = shared.lane();
+            if lane.batches >= BATCHES || lane.waiting.is_empty() {
+                return;
+            }
+            lane.batches += 1;
+        }
+        drop(R::spawn(Arc::clone(shared).run_batches()));
+    }
+
+    /// Batch after batch until nothing waits.
+    async fn run_batches(self: Arc<Self>) {
+        loop {
+            let batch = {
+                let mut lane = self.lane();
+                let batch = cut_batch(&mut lane.waiting);
+                if batch.is_empty() {
+                    lane.batches -= 1;
+                    return;
+                }
+                batch
+            };
+            self.carry(batch).await;
+        }
+    }
+
+    /// Carries a batch to whoever leads; what certainly was not taken is tried again until its deadline.
+    async fn carry(&self, mut batch: Vec<Waiting>) {
+        loop {
+            let now = R::now();
+            batch.retain(|waiting| !waiting.answer.is_closed());
+            let (late, live): (Vec<_>, Vec<_>) = batch
+                .into_iter()
+                .partition(|waiting| waiting.deadline <= now);
+            answer_all(late, &ProposeError::NoLeader);
+            let Some(deadline) = live.iter().map(|waiting| waiting.deadline).min() else {
+                return;
+            };
+            let commands = live.iter().map(|waiting| waiting.command.clone()).collect();
+            let outcomes = match self.raft.current_leader().await {
+                Some(leader) if leader == self.peers.identity().node => {
+                    self.write_here(commands, deadline).await
+                }
+                Some(leader) => self.write_there(leader, commands, deadline).await,
+                None => vec![Err(ProposeError::NoLeader); commands.len()],
+            };
+            batch = Vec::new();
+            for (waiting, outcome) in live.into_iter().zip(outcomes) {
+                match outcome {
+                    Err(ProposeError::NotLeader(_) | ProposeError::NoLeader) => batch.push(waiting),
+                    outcome => drop(waiting.answer.send(outcome)),
+                }
+            }
+            if batch.is_empty() {
+                return;
+            }
+            R::sleep(self.pause).await;
+        }
+    }
+
+    /// As the leader: into this node's own log.
+    async fn write_here(
+        &self,
+        commands: Vec<Bytes>,
+        deadline: Instant,
+    ) -> Vec<Result<Response, ProposeError>> {
+        let count = commands.len();
+        let mut outcomes = Vec::with_capacity(count);
+        let written = timeout::<R, _>(deadline - R::now(), async {
+            let proposals = commands.into_iter().map(Proposal);
+            let Ok(mut answers) = self.raft.client_write_many(proposals).await else {
+                return;
+            };
+            while let Some(Ok(answer)) = answers.next().await {
+                outcomes.push(match answer {
+                    Ok(written) => Ok(written.response),
+                    // The one variant that means "not appended". LogEntryDiscarded also names a leader, but means
+                    // "perhaps committed".
+                    Err(ClientWriteError::ForwardToLeader(forward)) => {
+                        Err(ProposeError::NotLeader(forward.leader_id))
+                    }
+                    Err(_) => Err(ProposeError::Unknown),
+                });
+            }
+        });
+        let _ = written.await;
+        outcomes.resize_with(count, || Err(ProposeError::Unknown));
+        outcomes
+    }
+
+    /// Through the leader: one message there, one answer back.
+    async fn write_there(
+        &self,
+        leader: NodeId,
+        commands: Vec<Bytes>,
+        deadline: Instant,
+    ) -> Vec<Result<Response, ProposeError>> {
+        let count = commands.len();
+        let route = Some(self.peers.identity().route(leader));
+        let mut request = Request::new(peer::ProposeRequest { route, commands });
+        request.set_timeout(deadline - R::now());
+        let mut outcomes: Vec<_> = match self.peers.client(leader).propose(request).await {
+            Ok(answer) => answer
+                .into_inner()
+                .outcomes
+                .into_iter()
+                .map(outcome_in)
+                .collect(),
+            Err(status) if was_not_sent(&status) => vec![Err(ProposeError::NotLeader(None)); count],
+            Err(_) => Vec::new(),
+        };
+        outcomes.resize_with(count, || Err(ProposeError::Unknown));
+        outcomes
+    }
+}
+
+fn answer_all(batch: Vec<Waiting>, error: &ProposeError) {
+    for waiting in batch {
+        // Who has given up does not listen any more.
+        let _ = waiting.answer.send(Err(error.clone()));
+    }
+}
+
+/// Takes commands off the front until a bound is met; at least one if there is one.
+fn cut_batch(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
+    let mut bytes = 0;
+    let fits = |waiting: &Waiting| {
+        let first = bytes == 0;
+        bytes += waiting.command.len().max(1);
+        first || bytes <= BATCH_BYTES
+    };
+    let count = waiting
+        .iter()
+        .take(BATCH_COMMANDS)
+        .map(fits)
+        .take_while(|fits| *fits)
+        .count();
+    if count == waiting.len() {
+        take(waiting)
+    } else {
+        waiting.drain(..count).collect()
+    }
+}
+
+fn outcome_in(outcome: peer::ProposeOutcome) -> Result<Response, ProposeError> {
+    match outcome.outcome {
+        Some(propose_outcome::Outcome::Answer(answer)) => {
+            answer_in(answer).map_err(|_| ProposeError::Unknown)
+        }
+        Some(propose_outcome::Outcome::NotLeader(node)) => Err(ProposeError::NotLeader(
+            Some(NodeId(node)).filter(|node| node.0 != 0),
+        )),
+        Some(propose_outcome::Outcome::NoSpace(_)) => Err(ProposeError::NoSpace),
+        Some(propose_outcome::Outcome::Overloaded(_)) => Err(ProposeError::Overloaded),
+        Some(propose_outcome::Outcome::Unknown(_)) | None => Err(ProposeError::Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(bytes: usize) -> Waiting {
+        Waiting {
+            command: Bytes::from(vec![0; bytes]),
+            deadline: Instant::default(),
+            answer: oneshot::channel().0,
+        }
+    }
+
+    fn cut(sizes: &[usize]) -> Vec<usize> {
+        let mut lane: Vec<_> = sizes.iter().map(|bytes| waiting(*bytes)).collect();
+        let mut batches = Vec::new();
+        while !lane.is_empty() {
+            batches.push(cut_batch(&mut lane).len());
+        }
+        batches
+    }
+
+    #[test]
+    fn batches_are_bounded_and_never_empty() {
+        assert_eq!(cut(&[10; 3]), [3]);
+        assert_eq!(
+            cut(&[BATCH_BYTES * 2, 1, 1]),
+            [1, 2],
+            "a large command travels alone"
+        );
+        assert_eq!(cut(&[BATCH_BYTES / 2; 5]), [2, 2, 1]);
+        assert_eq!(cut(&[1; BATCH_COMMANDS + 1]), [BATCH_COMMANDS, 1]);
+    }
+}

@@ -1,0 +1,666 @@
+//! A node's part in Raft: the stores, the instance over them, and the ways to write and to read.
+//!
+//! An IO error ends an openraft instance for good, so the instance is something that a [`Replica`] *has*: when it ends,
+//! the reason is kept for `status`, reads go on from what is there, and once the disk can be written again everything is
+//! opened anew from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use openraft::errors::{ClientWriteError, RaftError};
+use openraft::raft::ChangeMembershipRequest;
+use openraft::{ChangeMembers, EmptyNode, Precondition, ServerState};
+use prost::Message as _;
+use tonic::Request;
+
+use super::barrier::Barrier;
+use super::config::Timing;
+use super::journal::Mark;
+use super::log::Log;
+use super::machine::{Machine, Progress};
+use super::marks::has_forgotten;
+use super::network::Network;
+use super::peers::Peers;
+use super::proposer::{ProposeError, Proposer};
+use super::snapshot::Incoming;
+use super::types::{Metrics, NodeRaft, Payload, StoredMembership, Vote, term_of};
+use crate::database::{Missing, Place};
+use crate::ids::NodeId;
+use crate::proto::{peer, store};
+use crate::readers::Readers;
+use crate::runtime::{Event, Runtime, Worker as _, timeout};
+use crate::state::{Digest, Response, State, StateError, Sweep, command, members};
+
+/// Versions of keys that one step of the sweep behind compaction looks at.
+const SWEEP: u32 = 1_000;
+
+/// How a replica's stores are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stores {
+    /// They must be there.
+    Existing,
+    /// They may be made: at bootstrap, and when a new member starts to receive the log.
+    New,
+}
+
+/// Why a replica did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A database cannot be used.
+    #[error(transparent)]
+    Database(#[from] crate::database::DatabaseError),
+    /// The state cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Its disk was put back to an older state.
+    #[error(
+        "{peer} remembers that this node acknowledged more than its disk holds ({remembered:?}): the disk was put back to \
+         an older state. Remove this node from the cluster, wipe its directory and join anew"
+    )]
+    Forgotten {
+        /// Who remembers.
+        peer: NodeId,
+        /// What.
+        remembered: Mark,
+    },
+    /// openraft refused.
+    #[error("raft: {0}")]
+    Raft(String),
+}
+
+/// A node's part in Raft.
+pub struct Replica<R: Runtime> {
+    place: Place,
+    peers: Arc<Peers<R>>,
+    timing: Timing,
+    running: Mutex<Option<Running<R>>>,
+    may_vote: AtomicBool,
+    /// Why the node does not write, for people.
+    trouble: Mutex<Option<String>>,
+    /// The disk is nearly full: nothing is taken that would be written.
+    full: Arc<AtomicBool>,
+    snapshot_slot: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A Raft instance and what belongs to it.
+struct Running<R: Runtime> {
+    raft: NodeRaft<R>,
+    log: Log<R>,
+    state: Arc<Mutex<State>>,
+    worker: R::Worker,
+    readers: Arc<Readers>,
+    proposer: Proposer<R>,
+    barrier: Barrier<R>,
+    progress: Progress,
+}
+
+impl<R: Runtime> Clone for Running<R> {
+    fn clone(&self) -> Self {
+        Self {
+            raft: self.raft.clone(),
+            log: self.log.clone(),
+            state: Arc::clone(&self.state),
+            worker: self.worker.clone(),
+            readers: Arc::clone(&self.readers),
+            proposer: self.proposer.clone(),
+            barrier: self.barrier.clone(),
+            progress: self.progress.clone(),
+        }
+    }
+}
+
+impl<R: Runtime> Replica<R> {
+    /// A replica that does not run yet.
+    #[must_use]
+    pub fn new(place: Place, peers: Arc<Peers<R>>, timing: Timing) -> Arc<Self> {
+        Arc::new(Self {
+            place,
+            peers,
+            timing,
+            running: Mutex::new(None),
+            may_vote: AtomicBool::new(false),
+            trouble: Mutex::new(None),
+            full: Arc::default(),
+            snapshot_slot: Arc::default(),
+        })
+    }
+
+    /// Makes the stores of a node that will receive everything from others.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn make_stores(place: &Place) -> Result<(), StartError> {
+        super::journal::Journal::open(place, Missing::Create)?;
+        State::open(place, Missing::Create)?.make_durable()?;
+        Ok(())
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running<R>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&Running<R>) -> T) -> Option<T> {
+        self.running().as_ref().map(look)
+    }
+
+    /// The other nodes.
+    #[must_use]
+    pub fn peers(&self) -> &Arc<Peers<R>> {
+        &self.peers
+    }
+
+    /// The timing that the configuration and the disk gave.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    /// The instance, while it runs.
+    #[must_use]
+    pub fn raft(&self) -> Option<NodeRaft<R>> {
+        self.with(|running| running.raft.clone())
+    }
+
+    /// The way to write, while Raft runs.
+    #[must_use]
+    pub fn proposer(&self) -> Option<Proposer<R>> {
+        self.with(|running| running.proposer.clone())
+    }
+
+    /// The way to linearizable reads, while Raft runs.
+    #[must_use]
+    pub fn barrier(&self) -> Option<Barrier<R>> {
+        self.with(|running| running.barrier.clone())
+    }
+
+    /// The readers of the state, while it is open.
+    #[must_use]
+    pub fn readers(&self) -> Option<Arc<Readers>> {
+        self.with(|running| Arc::clone(&running.readers))
+    }
+
+    /// What applying tells, while Raft runs.
+    #[must_use]
+    pub fn progress(&self) -> Option<Progress> {
+        self.with(|running| running.progress.clone())
+    }
+
+    /// Whether this node's memory was compared with that of its peers.
+    #[must_use]
+    pub fn may_vote(&self) -> bool {
+        self.may_vote.load(Ordering::SeqCst)
+    }
+
+    /// The vote that it holds.
+    #[must_use]
+    pub fn vote(&self) -> Option<Vote> {
+        self.with(|running| running.log.vote()).flatten()
+    }
+
+    /// What this node last saw of `node`.
+    #[must_use]
+    pub fn recall(&self, node: NodeId) -> Option<Mark> {
+        self.with(|running| running.log.mark(node)).flatten()
+    }
+
+    /// What openraft publishes, while it runs.
+    #[must_use]
+    pub fn metrics(&self) -> Option<Metrics<R>> {
+        self.with(|running| running.raft.metrics().borrow().clone())
+    }
+
+    /// Who leads, as far as this node knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.with(|running| running.raft.metrics().borrow().current_leader)
+            .flatten()
+    }
+
+    /// Why the node does not write, if so.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Sets or clears the reason why the node does not write.
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Whether the disk is too full to take writes.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::SeqCst)
+    }
+
+    /// Stops or resumes taking writes.
+    pub fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// Why the Raft instance ended by itself, if it did.
+    #[must_use]
+    pub fn ended(&self) -> Option<String> {
+        let fatal = self.with(|running| {
+            running
+                .raft
+                .metrics()
+                .borrow()
+                .running_state
+                .clone()
+                .err()
+                .map(|error| error.to_string())
+        });
+        fatal.flatten()
+    }
+
+    /// The member table.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn members(&self) -> Result<Vec<store::Member>, StateError> {
+        match self.readers() {
+            Some(readers) => readers.with(|reader| members(reader.connection())),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Brings a command into the log and waits for what it answered.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn command(&self, body: store::command::Body) -> Result<Response, ProposeError> {
+        match self.proposer() {
+            Some(proposer) => proposer.propose(&command(body)).await,
+            None => Err(ProposeError::Refused("raft does not run".to_owned())),
+        }
+    }
+
+    /// Opens the stores and starts Raft over them.
+    ///
+    /// # Errors
+    /// When a store cannot be used or Raft refuses it; see [`StartError`].
+    pub async fn start(self: &Arc<Self>, stores: Stores) -> Result<(), StartError> {
+        let missing = if stores == Stores::New {
+            Missing::Create
+        } else {
+            Missing::Refuse
+        };
+        let log = Log::<R>::open(&self.place, missing)?;
+        let mut state = State::open(&self.place, missing)?;
+        // openraft purges its log up to what the state says it applied, without asking: durable first (T38).
+        state.make_durable()?;
+        let readers = Arc::new(Readers::open(&self.place)?);
+        let state = Arc::new(Mutex::new(state));
+        let worker = R::worker("state-writer");
+        let (machine, progress) =
+            Machine::new(Arc::clone(&state), worker.clone(), log.clone(), &self.place)?;
+        let mut config = self.timing.raft_config();
+        // Nobody stands for election before its memory was compared (T19).
+        config.enable_elect = false;
+        let config = config
+            .validate()
+            .map_err(|error| StartError::Raft(error.to_string()))?;
+        let network = Network {
+            peers: Arc::clone(&self.peers),
+            log: log.clone(),
+            patience: self.timing.election().0,
+        };
+        let node = self.peers.identity().node;
+        let raft = NodeRaft::<R>::new(node, Arc::new(config), network, log.clone(), machine).await;
+        let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
+        let patience = self.timing.request_timeout();
+        let pause = self.timing.heartbeat() / 2;
+        let running = Running {
+            proposer: Proposer::new(
+                raft.clone(),
+                Arc::clone(&self.peers),
+                Arc::clone(&self.full),
+                patience,
+                pause,
+            ),
+            barrier: Barrier::new(
+                raft.clone(),
+                Arc::clone(&self.peers),
+                progress.applied.clone(),
+                patience,
+                pause,
+            ),
+            raft,
+            log,
+            state,
+            worker,
+            readers,
+            progress,
+        };
+        *self.running() = Some(running);
+        self.set_trouble(None);
+        Ok(())
+    }
+
+    /// Ends Raft and closes the stores.
+    pub async fn stop(&self) {
+        self.may_vote.store(false, Ordering::SeqCst);
+        let running = self.running().take();
+        if let Some(running) = running
+            && let Err(error) = running.raft.shutdown().await
+        {
+            tracing::warn!(%error, "raft did not end in order");
+        }
+    }
+
+    /// Makes this node the one voter of a new cluster.
+    ///
+    /// # Errors
+    /// When Raft refuses, for instance because it is initialised already.
+    pub async fn initialize(&self) -> Result<(), StartError> {
+        let raft = self
+            .raft()
+            .ok_or_else(|| StartError::Raft("it does not run".to_owned()))?;
+        let only = BTreeMap::from([(self.peers.identity().node, EmptyNode {})]);
+        raft.initialize(only)
+            .await
+            .map_err(|error| StartError::Raft(error.to_string()))
+    }
+
+    /// Compares this node's memory with that of its peers and lets it vote: the rule of `marks.rs`.
+    ///
+    /// All peers are asked. When some do not answer within a short time, those that did decide: waiting for the last one
+    /// would let a single dead node hold up every restart. Without a peer there is nobody to have forgotten anything to.
+    ///
+    /// # Errors
+    /// [`StartError::Forgotten`] when a peer remembers more than this node holds.
+    pub async fn compare_memory(&self) -> Result<(), StartError> {
+        let Some((vote, last)) = self.with(|running| (running.log.vote(), running.log.last()))
+        else {
+            return Ok(());
+        };
+        let asked = self.peers.others().into_iter().map(|node| async move {
+            let mut request = Request::new(peer::RecallRequest {
+                route: Some(self.peers.identity().route(node)),
+            });
+            request.set_timeout(self.timing.election().1);
+            let answer = timeout::<R, _>(
+                self.timing.election().1,
+                self.peers.client(node).recall(request),
+            )
+            .await;
+            let answer = answer.ok()?.ok()?.into_inner();
+            let last = answer.last.unwrap_or_default();
+            Some((
+                node,
+                Mark {
+                    term: answer.term,
+                    last: (last.term, last.index),
+                },
+            ))
+        });
+        for (node, remembered) in join_all(asked).await.into_iter().flatten() {
+            if has_forgotten(vote.as_ref(), last.as_ref(), remembered) {
+                R::observe(|| Event::Recovered {
+                    path: "memory compared and found older",
+                });
+                return Err(StartError::Forgotten {
+                    peer: node,
+                    remembered,
+                });
+            }
+        }
+        self.may_vote.store(true, Ordering::SeqCst);
+        if let Some(raft) = self.raft() {
+            raft.runtime_config().elect(true);
+        }
+        Ok(())
+    }
+
+    /// Room for a snapshot that arrives: for one at a time.
+    ///
+    /// # Errors
+    /// When Raft does not run, or another snapshot is on its way.
+    pub fn receive_snapshot(&self) -> io::Result<Incoming<R>> {
+        let running = self
+            .running()
+            .clone()
+            .ok_or_else(|| io::Error::other("raft does not run"))?;
+        let slot = Arc::clone(&self.snapshot_slot).try_lock_owned();
+        let slot = slot.map_err(|_| io::Error::other("another snapshot is being received"))?;
+        Ok(Incoming::new(running.state, running.worker, slot))
+    }
+
+    /// The membership that Raft uses, which may not be committed.
+    #[must_use]
+    pub fn membership(&self) -> Option<StoredMembership> {
+        self.with(|running| {
+            running
+                .raft
+                .metrics()
+                .borrow()
+                .membership_config
+                .as_ref()
+                .clone()
+        })
+    }
+
+    /// One step of the configuration: these voters, these standbys, and `command` in the same log entry.
+    ///
+    /// The joint entry, when there is one, carries no command; so does nothing happen twice. The step is refused when the
+    /// membership is not `expected` any more.
+    ///
+    /// # Errors
+    /// With openraft's words; the outcome of a step that failed half way is found in the membership.
+    pub async fn change_membership(
+        &self,
+        voters: BTreeSet<NodeId>,
+        standbys: BTreeSet<NodeId>,
+        command: Option<&store::Command>,
+        expected: &StoredMembership,
+    ) -> Result<(), String> {
+        let raft = self.raft().ok_or("raft does not run")?;
+        let nodes: BTreeMap<_, _> = voters
+            .union(&standbys)
+            .map(|node| (*node, EmptyNode {}))
+            .collect();
+        let present: BTreeSet<NodeId> = expected
+            .membership()
+            .nodes()
+            .map(|(node, _)| *node)
+            .collect();
+        let gone: BTreeSet<NodeId> = present
+            .difference(&voters.union(&standbys).copied().collect())
+            .copied()
+            .collect();
+        let new: BTreeMap<_, _> = nodes
+            .into_iter()
+            .filter(|(node, _)| !present.contains(node))
+            .collect();
+        let mut changes = Vec::new();
+        if !new.is_empty() {
+            changes.push(ChangeMembers::AddNodes(new));
+        }
+        let was: BTreeSet<NodeId> = expected.membership().voter_ids().collect();
+        if voters != was {
+            changes.push(ChangeMembers::ReplaceAllVoters(voters));
+        }
+        let gone: BTreeSet<NodeId> = gone.into_iter().collect();
+        let payload = Payload {
+            command: command.map(|command| command.encode_to_vec().into()),
+            membership: None,
+        };
+        if !gone.is_empty() {
+            changes.push(ChangeMembers::RemoveNodes(gone));
+        }
+        let request = ChangeMembershipRequest::new(ChangeMembers::Batch(changes), true)
+            .with_payload(Payload::default(), payload)
+            .with_preconditions([Precondition::LastMembershipLogId {
+                last_membership_log_id: *expected.log_id(),
+            }]);
+        match raft.change_membership_with_payload(request).await {
+            Ok(_) => Ok(()),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
+                Err("this node does not lead".to_owned())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Ends a joint configuration that somebody left: its last set votes from now on, and `command` writes that down.
+    ///
+    /// # Errors
+    /// With openraft's words.
+    pub async fn finish_joint(
+        &self,
+        command: &store::Command,
+        expected: &StoredMembership,
+    ) -> Result<(), String> {
+        let raft = self.raft().ok_or("raft does not run")?;
+        R::observe(|| Event::Recovered {
+            path: "joint configuration finished",
+        });
+        let payload = Payload {
+            command: Some(command.encode_to_vec().into()),
+            membership: None,
+        };
+        let request =
+            ChangeMembershipRequest::new(ChangeMembers::AddVoterIds(BTreeSet::new()), true)
+                .with_payload(Payload::default(), payload)
+                .with_preconditions([Precondition::LastMembershipLogId {
+                    last_membership_log_id: *expected.log_id(),
+                }]);
+        raft.change_membership_with_payload(request)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
+    /// A voter that may take over at once: heard within two heartbeats and level with the log (T20).
+    #[must_use]
+    pub fn heir(&self) -> Option<NodeId> {
+        let metrics = self
+            .metrics()
+            .filter(|metrics| metrics.state == ServerState::Leader)?;
+        let (replication, heartbeat) = (metrics.replication?, metrics.heartbeat?);
+        let me = self.peers.identity().node;
+        let recent = |node: &NodeId| {
+            let acked = heartbeat.get(node).copied().flatten();
+            acked.is_some_and(|acked| since(&*acked) <= self.timing.heartbeat() * 2)
+        };
+        let level = |node: &NodeId| {
+            replication.get(node).copied().flatten().map(|id| id.index) == metrics.last_log_index
+        };
+        metrics
+            .membership_config
+            .membership()
+            .voter_ids()
+            .find(|node| *node != me && recent(node) && level(node))
+    }
+
+    /// Hands leadership to a voter that is level, and waits until somebody else leads or `limit` is over. Without such a
+    /// voter nothing is done: a transfer cannot be called off, and to a dead target it costs an election.
+    pub async fn hand_over(&self, limit: Duration) -> Option<NodeId> {
+        let raft = self.raft()?;
+        let heir = self.heir()?;
+        raft.trigger().transfer_leader(heir).await.ok()?;
+        let mut metrics = raft.metrics();
+        let me = self.peers.identity().node;
+        let changed =
+            metrics.wait_for(|metrics| metrics.current_leader.is_some_and(|leader| leader != me));
+        let _ = timeout::<R, _>(limit, changed).await;
+        Some(heir)
+    }
+
+    /// The digest of everything replicated, and what it covers. Reads the whole state.
+    ///
+    /// # Errors
+    /// When the state is not open or cannot be read.
+    pub async fn digest(&self) -> io::Result<Digest> {
+        let state = self.with(|running| Arc::clone(&running.state));
+        let state = state.ok_or_else(|| io::Error::other("the state is not open"))?;
+        let snapshots = state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .snapshots();
+        R::blocking(move || snapshots.digest())
+            .await
+            .map_err(io::Error::other)
+    }
+
+    /// Deletes history that compaction took from readers, in small steps beside what goes on, until none is left.
+    ///
+    /// # Errors
+    /// When the state is not open or cannot be written.
+    pub async fn sweep(&self) -> io::Result<()> {
+        loop {
+            let Some((state, worker)) =
+                self.with(|running| (Arc::clone(&running.state), running.worker.clone()))
+            else {
+                return Err(io::Error::other("the state is not open"));
+            };
+            let step = worker.run(move || {
+                state
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .compact_step(SWEEP)
+            });
+            match step.await.map_err(io::Error::other)? {
+                Sweep::Done => return Ok(()),
+                // Let the writes that came meanwhile go first.
+                Sweep::More => R::sleep(Duration::from_millis(1)).await,
+                Sweep::Pinned => R::sleep(Duration::from_millis(500)).await,
+            }
+        }
+    }
+
+    /// How this node is.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn report(&self) -> io::Result<peer::ReportResponse> {
+        let mut report = peer::ReportResponse {
+            node: self.peers.identity().node.0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            trouble: self.trouble().unwrap_or_default(),
+            wall_ms: R::wall().millis(),
+            ..peer::ReportResponse::default()
+        };
+        let Some(running) = self.running().clone() else {
+            return Ok(report);
+        };
+        {
+            let metrics = running.raft.metrics();
+            let metrics = metrics.borrow();
+            report.term = metrics.current_term;
+            report.leader = metrics.current_leader.map_or(0, |leader| leader.0);
+            report.applied = metrics
+                .last_applied
+                .as_ref()
+                .map(super::convert::log_id_out);
+        }
+        report.last = running.log.last().as_ref().map(|id| store::LogId {
+            term: term_of(id),
+            index: id.index,
+        });
+        report.last_sync_micros =
+            u64::try_from(running.log.last_sync().as_micros()).unwrap_or(u64::MAX);
+        let readers = Arc::clone(&running.readers);
+        let figures = R::blocking(move || {
+            readers.with(|reader| Ok::<_, StateError>((reader.revisions()?, reader.size()?)))
+        });
+        let (revisions, (bytes, in_use)) = figures.await.map_err(io::Error::other)?;
+        report.revision = revisions.current.0;
+        report.compacted = revisions.compacted.0;
+        report.database_bytes = bytes;
+        report.database_bytes_in_use = in_use;
+        Ok(report)
+    }
+}
+
+fn since<R: Runtime>(acked: &super::runtime::RaftInstant<R>) -> Duration {
+    <super::runtime::RaftInstant<R> as openraft_rt::Instant>::now() - *acked
+}

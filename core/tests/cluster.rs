@@ -1,0 +1,180 @@
+//! Whole nodes over the real runtime, in one process.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate::config::{Beginning, NodeConfig};
+use quorate::node::{Node, join};
+use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
+use quorate::proto::store::command::Body;
+use quorate::raft::config::Timing;
+use quorate::raft::replica::Replica;
+use quorate::runtime::tokio::TokioRuntime;
+use quorate::state::Response;
+
+type RealNode = Node<TokioRuntime>;
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn config(directory: &Path, name: &str) -> NodeConfig {
+    let peer = format!("127.0.0.1:{}", free_port());
+    NodeConfig {
+        data_dir: directory.join(name),
+        name: name.to_owned(),
+        listen_client: "127.0.0.1:0".to_owned(),
+        listen_peer: peer.clone(),
+        advertise_peer: vec![peer],
+        advertise_client: vec![],
+        failure_domain: String::new(),
+        timing: Timing::default(),
+        max_client_connections: 64,
+        min_free_bytes: 0,
+        reserve_bytes: 4096,
+        drain: Duration::from_secs(1),
+    }
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..3_000 {
+        if holds() {
+            return;
+        }
+        tokio_sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within 30 s: {what}");
+}
+
+async fn tokio_sleep(duration: Duration) {
+    use quorate::runtime::Runtime as _;
+    TokioRuntime::sleep(duration).await;
+}
+
+fn put(key: &str, value: &str) -> Body {
+    Body::Put(PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..PutRequest::default()
+    })
+}
+
+fn get(replica: &Arc<Replica<TokioRuntime>>, key: &str) -> Option<String> {
+    let request = RangeRequest {
+        key: key.to_owned().into(),
+        ..RangeRequest::default()
+    };
+    let readers = replica.readers().expect("the state is open");
+    let response = readers
+        .with(|reader| reader.range(&request))
+        .expect("a read");
+    response
+        .kvs
+        .first()
+        .map(|kv| String::from_utf8(kv.value.to_vec()).unwrap())
+}
+
+fn voters(node: &RealNode) -> usize {
+    node.replica()
+        .membership()
+        .map_or(0, |membership| membership.membership().voter_ids().count())
+}
+
+async fn three(directory: &Path) -> Vec<RealNode> {
+    let first = config(directory, "one");
+    let address = first.advertise_peer[0].clone();
+    let mut nodes = vec![
+        RealNode::start(first, Beginning::Usual)
+            .await
+            .expect("the first node starts"),
+    ];
+    until("the first node leads", || {
+        nodes[0].replica().leader() == Some(nodes[0].identity().node)
+    })
+    .await;
+    for name in ["two", "three"] {
+        let config = config(directory, name);
+        join::<TokioRuntime>(&config, &address)
+            .await
+            .expect("admitted");
+        nodes.push(
+            RealNode::start(config, Beginning::Existing)
+                .await
+                .expect("a joined node starts"),
+        );
+    }
+    until("three voters", || {
+        nodes.iter().all(|node| voters(node) == 3)
+    })
+    .await;
+    nodes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_keeps_what_it_acknowledged_over_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path(), "one");
+    let node = RealNode::start(config.clone(), Beginning::Usual)
+        .await
+        .unwrap();
+    until("it leads", || node.replica().leader().is_some()).await;
+    for number in 0..20 {
+        let answer = node
+            .replica()
+            .command(put(&format!("key{number}"), "value"))
+            .await
+            .unwrap();
+        assert!(matches!(answer, Response::Put(_)), "{answer:?}");
+    }
+    node.stop().await;
+    let node = RealNode::start(config, Beginning::Existing).await.unwrap();
+    until("it leads again", || node.replica().leader().is_some()).await;
+    node.replica().barrier().unwrap().pass().await.unwrap();
+    assert_eq!(get(node.replica(), "key19").as_deref(), Some("value"));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_form_and_go_on_without_the_leader() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut nodes = three(directory.path()).await;
+    for (number, node) in nodes.iter().enumerate() {
+        let answer = node
+            .replica()
+            .command(put(&format!("from{number}"), "any node takes writes"))
+            .await
+            .unwrap();
+        assert!(matches!(answer, Response::Put(_)), "{answer:?}");
+    }
+    let leader = nodes[0].replica().leader();
+    let at = nodes
+        .iter()
+        .position(|node| Some(node.identity().node) == leader)
+        .unwrap();
+    nodes.remove(at).stop().await;
+    let answer = nodes[0]
+        .replica()
+        .command(put("after", "the leader left"))
+        .await
+        .unwrap();
+    assert!(matches!(answer, Response::Put(_)), "{answer:?}");
+    for node in &nodes {
+        node.replica().barrier().unwrap().pass().await.unwrap();
+        assert_eq!(
+            get(node.replica(), "after").as_deref(),
+            Some("the leader left")
+        );
+        assert_eq!(
+            get(node.replica(), "from2").as_deref(),
+            Some("any node takes writes")
+        );
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+}
