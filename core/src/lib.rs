@@ -15,10 +15,12 @@
 //! | [`raft`] | openraft over SQLite |
 //! | [`membership`] | roles, the planner, and the driver that carries its steps out |
 //! | [`etcd`] | the etcd v3 services over any node |
+//! | `backend` | the node behind the etcd services |
 //! | [`transport`] | HTTP/2 over any runtime's streams |
 //! | [`node`] | all of it together |
 //! | [`proto`] | the generated protobuf types |
 
+mod backend;
 pub mod config;
 pub mod database;
 pub mod directory;

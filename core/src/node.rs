@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::config::{Beginning, NodeConfig};
 use crate::database::Place;
 use crate::directory::{Directory, DirectoryError, Inhabitant};
+use crate::etcd::ClientApi;
 use crate::ids::{ClusterId, Epoch, NodeId};
 use crate::membership::{driver, policy::Policy};
 use crate::proto::peer::{self, peer_client::PeerClient, peer_server::PeerServer};
@@ -259,7 +260,24 @@ impl<R: Runtime> Node<R> {
     }
 
     fn serve_clients(&mut self, listener: R::Listener) {
-        let _ = listener;
+        let api = Arc::new(ClientApi::<R, _>::new(Arc::clone(&self.inner)));
+        let options = ServerOptions {
+            name: "client",
+            max_connections: self.inner.config.max_client_connections,
+            max_concurrent_streams: 10_000,
+            max_header_bytes: 16 * 1024,
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(3600),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(20),
+            drain_timeout: self.inner.config.drain,
+            http1: Http1::Served,
+        };
+        let (stop, stopped) = oneshot::channel();
+        self.stops.push(stop);
+        self.servers.push(R::spawn(async move {
+            serve::<R, _, _>(listener, Plain, api, options, async { drop(stopped.await) }).await;
+        }));
     }
 
     /// Starts what runs beside the services.
@@ -276,6 +294,9 @@ impl<R: Runtime> Node<R> {
         let inner = Arc::clone(&self.inner);
         self.helpers
             .push(R::spawn(async move { inner.write_down_cluster().await }));
+        let inner = Arc::clone(&self.inner);
+        self.helpers
+            .push(R::spawn(async move { inner.sweep_compacted().await }));
         let (replica, waiting) = (
             Arc::clone(&self.inner.replica),
             Arc::clone(&self.inner.waiting),
@@ -371,7 +392,7 @@ impl<R: Runtime> Inner<R> {
 
     /// Who it is.
     #[must_use]
-    pub fn identity(&self) -> Identity {
+    pub fn who(&self) -> Identity {
         self.identity
     }
 
@@ -529,6 +550,16 @@ impl<R: Runtime> Inner<R> {
                 tracing::info!(free, "there is room again: writes are taken");
                 reserved = self.directory.reserve(self.config.reserve_bytes).is_ok();
                 self.replica.set_full(false);
+            }
+        }
+    }
+
+    /// Deletes what compaction left, a moment after it was compacted. Costs nothing while there is none.
+    async fn sweep_compacted(&self) {
+        loop {
+            R::sleep(Duration::from_secs(1)).await;
+            if let Err(error) = self.replica.sweep().await {
+                tracing::debug!(%error, "compacted history was not swept");
             }
         }
     }

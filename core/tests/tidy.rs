@@ -3,7 +3,10 @@
 //!
 //! The words that are looked for are put together from two halves, or this file would find itself.
 
-#![expect(clippy::unwrap_used, reason = "what cannot be read cannot be judged, and that is a failure")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what cannot be read cannot be judged, and that is a failure"
+)]
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

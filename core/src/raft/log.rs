@@ -210,6 +210,12 @@ impl<R: Runtime> Log<R> {
         self.memory().last
     }
 
+    /// The last id known to be committed; it may be stale.
+    #[must_use]
+    pub fn committed(&self) -> Option<LogId> {
+        self.memory().committed
+    }
+
     /// The vote.
     #[must_use]
     pub fn vote(&self) -> Option<Vote> {

@@ -29,6 +29,7 @@ use super::proposer::{ProposeError, Proposer};
 use super::snapshot::Incoming;
 use super::types::{Metrics, NodeRaft, Payload, StoredMembership, Vote, term_of};
 use crate::database::{Missing, Place};
+use crate::etcd::EtcdError;
 use crate::ids::NodeId;
 use crate::proto::{peer, store};
 use crate::readers::Readers;
@@ -96,6 +97,8 @@ struct Running<R: Runtime> {
     proposer: Proposer<R>,
     barrier: Barrier<R>,
     progress: Progress,
+    /// What an earlier run knew to be committed.
+    recovered: u64,
 }
 
 impl<R: Runtime> Clone for Running<R> {
@@ -109,6 +112,7 @@ impl<R: Runtime> Clone for Running<R> {
             proposer: self.proposer.clone(),
             barrier: self.barrier.clone(),
             progress: self.progress.clone(),
+            recovered: self.recovered,
         }
     }
 }
@@ -299,6 +303,7 @@ impl<R: Runtime> Replica<R> {
         state.make_durable()?;
         let readers = Arc::new(Readers::open(&self.place)?);
         let state = Arc::new(Mutex::new(state));
+        let recovered = log.committed().map_or(0, |id| id.index);
         let worker = R::worker("state-writer");
         let (machine, progress) =
             Machine::new(Arc::clone(&state), worker.clone(), log.clone(), &self.place)?;
@@ -339,6 +344,7 @@ impl<R: Runtime> Replica<R> {
             worker,
             readers,
             progress,
+            recovered,
         };
         *self.running() = Some(running);
         self.set_trouble(None);
@@ -539,13 +545,19 @@ impl<R: Runtime> Replica<R> {
             .map_err(|error| error.to_string())
     }
 
-    /// A voter that may take over at once: heard within two heartbeats and level with the log (T20).
+    /// Voters that may take over at once: heard within two heartbeats and level with the log (T20).
     #[must_use]
-    pub fn heir(&self) -> Option<NodeId> {
-        let metrics = self
+    pub fn heirs(&self) -> Vec<NodeId> {
+        let Some(metrics) = self
             .metrics()
-            .filter(|metrics| metrics.state == ServerState::Leader)?;
-        let (replication, heartbeat) = (metrics.replication?, metrics.heartbeat?);
+            .filter(|metrics| metrics.state == ServerState::Leader)
+        else {
+            return Vec::new();
+        };
+        let (Some(replication), Some(heartbeat)) = (&metrics.replication, &metrics.heartbeat)
+        else {
+            return Vec::new();
+        };
         let me = self.peers.identity().node;
         let recent = |node: &NodeId| {
             let acked = heartbeat.get(node).copied().flatten();
@@ -554,18 +566,77 @@ impl<R: Runtime> Replica<R> {
         let level = |node: &NodeId| {
             replication.get(node).copied().flatten().map(|id| id.index) == metrics.last_log_index
         };
-        metrics
-            .membership_config
-            .membership()
-            .voter_ids()
-            .find(|node| *node != me && recent(node) && level(node))
+        let voters = metrics.membership_config.membership().voter_ids();
+        voters
+            .filter(|node| *node != me && recent(node) && level(node))
+            .collect()
+    }
+
+    /// The term as this node knows it.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.with(|running| running.raft.metrics().borrow().current_term)
+            .unwrap_or(0)
+    }
+
+    /// Waits until this run has applied again what an earlier one knew to be committed: a restarted state may be older
+    /// than what it already showed (T21, T42).
+    ///
+    /// # Errors
+    /// When that does not come about in the time of a request, for instance because the cluster has no quorum.
+    pub async fn wait_recovered(&self) -> io::Result<()> {
+        let waits = self.with(|running| {
+            let reached = *running.progress.applied.borrow() >= running.recovered;
+            (!reached).then(|| (running.recovered, running.progress.applied.clone()))
+        });
+        let Some((recovered, mut applied)) =
+            waits.ok_or_else(|| io::Error::other("the state is not open"))?
+        else {
+            return Ok(());
+        };
+        R::observe(|| Event::Recovered {
+            path: "read waited for what was committed before",
+        });
+        let reached = applied.wait_for(|applied| *applied >= recovered);
+        match timeout::<R, _>(self.timing.request_timeout(), reached).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(io::Error::other("what was committed is not applied yet")),
+        }
+    }
+
+    /// Hands leadership to `to`, if it is a voter that may take over at once.
+    ///
+    /// # Errors
+    /// etcd's: this node does not lead, or `to` may not.
+    pub async fn move_leader(&self, to: NodeId) -> Result<(), EtcdError> {
+        let me = self.peers.identity().node;
+        if self.leader() != Some(me) {
+            return Err(EtcdError::NotLeader);
+        }
+        if to == me {
+            return Ok(());
+        }
+        if !self.heirs().contains(&to) {
+            return Err(EtcdError::BadLeaderTransferee);
+        }
+        let raft = self.raft().ok_or(EtcdError::Stopped)?;
+        raft.trigger()
+            .transfer_leader(to)
+            .await
+            .map_err(|_| EtcdError::Stopped)?;
+        let mut metrics = raft.metrics();
+        let moved = metrics.wait_for(|metrics| metrics.current_leader == Some(to));
+        match timeout::<R, _>(self.timing.request_timeout(), moved).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(EtcdError::Timeout),
+        }
     }
 
     /// Hands leadership to a voter that is level, and waits until somebody else leads or `limit` is over. Without such a
     /// voter nothing is done: a transfer cannot be called off, and to a dead target it costs an election.
     pub async fn hand_over(&self, limit: Duration) -> Option<NodeId> {
         let raft = self.raft()?;
-        let heir = self.heir()?;
+        let heir = self.heirs().into_iter().next()?;
         raft.trigger().transfer_leader(heir).await.ok()?;
         let mut metrics = raft.metrics();
         let me = self.peers.identity().node;

@@ -1,0 +1,151 @@
+//! The node behind the etcd services.
+
+use crate::etcd::{Backend, BarrierError, EtcdError, Identity, NodeStatus, ProposeError};
+use crate::ids::{NodeId, Revision, Term};
+use crate::node::Inner;
+use crate::proto::etcdserverpb::{AlarmMember, AlarmType, Member, RangeRequest, RangeResponse};
+use crate::proto::store::{self, command::Body};
+use crate::raft::barrier::ReadError as BarrierFailure;
+use crate::raft::proposer;
+use crate::runtime::Runtime;
+use crate::state::{ReadError, Response, StateError};
+
+fn closed() -> ReadError {
+    ReadError::State(StateError::Damaged(
+        "the state is not open at the moment".to_owned(),
+    ))
+}
+
+impl<R: Runtime> Backend for Inner<R> {
+    async fn propose(&self, body: Body) -> Result<Response, ProposeError> {
+        self.replica()
+            .command(body)
+            .await
+            .map_err(|error| match error {
+                proposer::ProposeError::Overloaded => ProposeError::Overloaded,
+                proposer::ProposeError::NoLeader | proposer::ProposeError::NotLeader(_) => {
+                    ProposeError::NoLeader
+                }
+                proposer::ProposeError::NoSpace => ProposeError::NoSpace,
+                proposer::ProposeError::Refused(_) => ProposeError::Stopped,
+                proposer::ProposeError::Unknown => ProposeError::Unknown,
+            })
+    }
+
+    async fn read_barrier(&self) -> Result<(), BarrierError> {
+        let Some(barrier) = self.replica().barrier() else {
+            return Err(BarrierError::Stopped);
+        };
+        barrier.pass().await.map_err(|error| match error {
+            BarrierFailure::NoLeader => BarrierError::NoLeader,
+            BarrierFailure::NotLeader(_) => BarrierError::LeaderChanged,
+            BarrierFailure::NoQuorum => BarrierError::NoQuorum,
+            BarrierFailure::Late => BarrierError::Behind,
+        })
+    }
+
+    async fn range(&self, request: RangeRequest) -> Result<RangeResponse, ReadError> {
+        self.replica()
+            .wait_recovered()
+            .await
+            .map_err(|_| closed())?;
+        let readers = self.replica().readers().ok_or_else(closed)?;
+        if request.range_end.is_empty() {
+            // A few microseconds: less than what it costs to hand it to another thread.
+            return readers.with(|reader| reader.range(&request));
+        }
+        R::blocking(move || readers.with(|reader| reader.range(&request))).await
+    }
+
+    fn identity(&self) -> Identity {
+        let identity = self.who();
+        Identity {
+            cluster: identity.cluster,
+            member: identity.node,
+        }
+    }
+
+    fn term(&self) -> Term {
+        Term(self.replica().term())
+    }
+
+    fn revision(&self) -> Revision {
+        let readers = self.replica().readers();
+        let revisions = readers.and_then(|readers| readers.with(|reader| reader.revisions()).ok());
+        revisions.map_or(Revision(1), |revisions| revisions.current)
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        self.replica().leader()
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, EtcdError> {
+        let members = self.replica().members().await;
+        let members = members.map_err(|_| EtcdError::Stopped)?;
+        Ok(members.into_iter().map(as_etcd).collect())
+    }
+
+    async fn status(&self) -> Result<NodeStatus, EtcdError> {
+        let report = self
+            .replica()
+            .report()
+            .await
+            .map_err(|_| EtcdError::Stopped)?;
+        let mut troubles = Vec::new();
+        if !report.trouble.is_empty() {
+            troubles.push(report.trouble);
+        }
+        if report.leader == 0 {
+            troubles.push(EtcdError::NoLeader.to_string());
+        }
+        let node = self.who().node;
+        let membership = self.replica().membership();
+        let votes = membership
+            .is_some_and(|stored| stored.membership().voter_ids().any(|voter| voter == node));
+        Ok(NodeStatus {
+            database_bytes: report.database_bytes,
+            database_bytes_in_use: report.database_bytes_in_use,
+            database_bytes_quota: 0,
+            last_index: report.last.map_or(0, |id| id.index),
+            applied_index: report.applied.map_or(0, |id| id.index),
+            learner: !votes,
+            troubles,
+        })
+    }
+
+    fn alarms(&self) -> Vec<AlarmMember> {
+        let full = AlarmMember {
+            member_id: self.who().node.0,
+            alarm: AlarmType::Nospace.into(),
+        };
+        if self.replica().is_full() {
+            vec![full]
+        } else {
+            Vec::new()
+        }
+    }
+
+    async fn swept(&self, _revision: Revision) -> Result<(), EtcdError> {
+        self.replica().sweep().await.map_err(|_| EtcdError::Stopped)
+    }
+
+    async fn move_leader(&self, to: NodeId) -> Result<(), EtcdError> {
+        self.replica().move_leader(to).await
+    }
+}
+
+fn as_etcd(member: store::Member) -> Member {
+    let urls = |addresses: Vec<String>| {
+        addresses
+            .into_iter()
+            .map(|address| format!("http://{address}"))
+            .collect()
+    };
+    Member {
+        id: member.id,
+        name: member.name,
+        peer_ur_ls: urls(member.peer_addresses),
+        client_ur_ls: urls(member.client_addresses),
+        is_learner: member.role != i32::from(store::Role::Voter),
+    }
+}
