@@ -1,8 +1,9 @@
 //! Compaction: a mark that readers obey at once, and a sweep that deletes behind it in small steps.
 //!
 //! The mark is replicated; how far the sweep has come is each node's own matter and shows in no answer and no digest.
-//! The sweep needs no index: each version at or below the mark has superseded the one that it points back to, so that one
-//! is deleted; a version that is itself a deletion goes too, and so does its key's row if nothing came after.
+//! The sweep needs no index: each version below the mark has superseded the one that it points back to, so that one
+//! is deleted; a version that is itself a deletion goes too, and so does its key's row if nothing came after. What happened
+//! at the mark itself is left for the next compaction: a watch may start there.
 
 use rusqlite::{Connection, params};
 
@@ -33,13 +34,18 @@ pub enum Sweep {
     Pinned,
 }
 
+/// Where the sweep ends for now.
+pub(super) fn end(mark: &Mark) -> Position {
+    Position::new(mark.compacted.max(0), 0)
+}
+
 /// Looks at the next `limit` versions below the mark.
 pub(super) fn sweep(
     connection: &Connection,
     mark: &mut Mark,
     limit: u32,
 ) -> Result<Sweep, StateError> {
-    let bound = Position::after(mark.compacted);
+    let bound = end(mark);
     let mut versions = connection.prepare_cached("SELECT position, prev, version, key FROM history WHERE position >= ?1 AND position < ?2 ORDER BY position LIMIT ?3")?;
     let mut forget = connection.prepare_cached("DELETE FROM history WHERE position = ?1")?;
     let mut forget_key =

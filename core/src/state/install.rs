@@ -81,7 +81,7 @@ impl State {
             Content::Head(_) => {}
             Content::Records(records) => staging.add_records(&self.connection, records)?,
             Content::Versions(versions) => {
-                staging.add_versions(&self.connection, &versions.versions)?
+                staging.add_versions(&self.connection, &versions.versions)?;
             }
             Content::End(end) => staging.end(end)?,
         }

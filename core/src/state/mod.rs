@@ -150,7 +150,7 @@ impl State {
             return Ok(Sweep::Pinned);
         }
         let mut mark = self.mark;
-        if mark.swept >= position::Position::after(mark.compacted) {
+        if mark.swept >= compact::end(&mark) {
             return Ok(Sweep::Done);
         }
         let transaction = rusqlite::Transaction::new_unchecked(

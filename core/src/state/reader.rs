@@ -106,11 +106,14 @@ impl Reader {
     ) -> Result<Vec<RevisionEvents>, ReadError> {
         self.at_one_state(|connection| {
             let mark = Mark::read(connection)?;
-            if first.0 <= mark.compacted {
+            if first.0 < mark.compacted {
                 return Err(Rejection::Compacted.into());
             }
+            if first.0 > mark.revision {
+                return Ok(Vec::new());
+            }
             let mut statement = connection.prepare_cached("SELECT position, prev, created, version, lease, key, value FROM history WHERE position >= ?1 ORDER BY position")?;
-            let mut rows = statement.query([Position::after(first.0 - 1).0])?;
+            let mut rows = statement.query([Position::after(first.0.max(1) - 1).0])?;
             let mut found: Vec<RevisionEvents> = Vec::new();
             let mut count = 0;
             while let Some(row) = rows.next()? {

@@ -2,8 +2,10 @@
 
 use bytes::Bytes;
 use quorate::database::{Missing, Place};
-use quorate::proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse};
-use quorate::proto::store::{LogId, command::Body};
+use quorate::proto::etcdserverpb::{
+    CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse,
+};
+use quorate::proto::store::{LeaseGrant, LogId, command::Body};
 use quorate::state::{
     self, Durability, Listening, ReadError, Reader, Response, RevisionEvents, State,
 };
@@ -52,7 +54,10 @@ impl Driver {
         self.apply_with_events(body).0
     }
 
-    fn apply_with_events(&mut self, body: impl Into<Body>) -> (Response, Vec<RevisionEvents>) {
+    pub(crate) fn apply_with_events(
+        &mut self,
+        body: impl Into<Body>,
+    ) -> (Response, Vec<RevisionEvents>) {
         self.state.listen(Listening::EventsWithPrevious);
         self.index += 1;
         let mut batch = self.state.begin().unwrap();
@@ -120,6 +125,20 @@ pub(crate) fn delete(key: &str) -> Body {
     Body::DeleteRange(DeleteRangeRequest {
         key: Bytes::copy_from_slice(key.as_bytes()),
         ..DeleteRangeRequest::default()
+    })
+}
+
+pub(crate) fn compact(revision: i64) -> Body {
+    Body::Compact(CompactionRequest {
+        revision,
+        physical: false,
+    })
+}
+
+pub(crate) fn grant(id: i64) -> Body {
+    Body::LeaseGrant(LeaseGrant {
+        id,
+        ttl_seconds: 60,
     })
 }
 

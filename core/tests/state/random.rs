@@ -191,7 +191,7 @@ fn check_range(driver: &Driver, model: &Model, request: &RangeRequest) {
     match (driver.range(request), model.range(request)) {
         (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{request:?}"),
         (Err(ReadError::Rejected(found)), Err(expected)) => {
-            assert_eq!(found, expected, "{request:?}")
+            assert_eq!(found, expected, "{request:?}");
         }
         (found, expected) => panic!("{request:?}: {found:?}, expected {expected:?}"),
     }

@@ -1,0 +1,211 @@
+//! Snapshots on their way: one applied entry whatever happens meanwhile, all or nothing at the receiver.
+
+use bytes::Bytes;
+use prost::Message;
+use quorate::proto::etcdserverpb::PutRequest;
+use quorate::proto::store::SnapshotChunk;
+use quorate::proto::store::command::Body;
+use quorate::proto::store::snapshot_chunk::Content;
+use quorate::state::{SnapshotReader, Staged, StateError, Sweep};
+
+use crate::driver::{Driver, compact, delete, grant, put};
+use crate::random::send;
+
+fn sender() -> Driver {
+    let mut driver = Driver::new();
+    driver.apply_all(&[
+        grant(5),
+        put("a", "1"),
+        put("b", "2"),
+        put("a", "2"),
+        delete("b"),
+    ]);
+    driver
+}
+
+fn rest(stream: &mut SnapshotReader) -> Vec<SnapshotChunk> {
+    std::iter::from_fn(|| stream.next_chunk().unwrap()).collect()
+}
+
+#[test]
+fn a_stream_is_the_state_at_its_beginning() {
+    let mut driver = sender();
+    let before = driver.state.snapshots().digest().unwrap();
+    let mut stream = driver.state.snapshots().open().unwrap();
+    let mut chunks = vec![stream.next_chunk().unwrap().unwrap()];
+    // Writes go on, and a compaction of what is being sent; its sweep waits.
+    driver.apply_all(&[put("a", "3"), put("new", "1"), compact(6)]);
+    assert_eq!(driver.state.compact_step(100).unwrap(), Sweep::Pinned);
+    chunks.extend(rest(&mut stream));
+    drop(stream);
+    assert_eq!(driver.state.compact_step(100).unwrap(), Sweep::Done);
+
+    let mut receiver = Driver::new();
+    for chunk in &chunks {
+        receiver.state.stage(chunk).unwrap();
+    }
+    receiver.state.install().unwrap();
+    assert_eq!(receiver.state.snapshots().digest().unwrap(), before);
+    assert_eq!(receiver.everything(), [("a".into(), "2".into())]);
+}
+
+#[test]
+fn long_values_travel_in_small_messages() {
+    let mut driver = Driver::new();
+    let long = |byte: u8, length: usize| {
+        let value = Bytes::from(vec![byte; length]);
+        Body::Put(PutRequest {
+            key: Bytes::from(format!("{length}")),
+            value,
+            ..PutRequest::default()
+        })
+    };
+    driver.apply_all(&[
+        long(1, 0),
+        long(2, 1_500_000),
+        long(3, 245_760),
+        long(4, 122_880),
+        long(5, 122_881),
+        long(6, 10),
+    ]);
+    let mut stream = driver.state.snapshots().open().unwrap();
+    let chunks = rest(&mut stream);
+    let longest = chunks.iter().map(Message::encoded_len).max().unwrap();
+    assert!(longest <= 256 << 10, "{longest}");
+    drop(stream);
+    let mut receiver = Driver::new();
+    send(&driver, &mut receiver);
+    assert_eq!(receiver.everything(), driver.everything());
+}
+
+#[test]
+fn a_crash_before_the_end_leaves_the_old_state() {
+    let driver = sender();
+    let chunks = rest(&mut driver.state.snapshots().open().unwrap());
+    for received in 0..=chunks.len() {
+        let mut receiver = Driver::new();
+        receiver.apply(put("old", "1"));
+        let before = receiver.state.snapshots().digest().unwrap();
+        for chunk in &chunks[..received] {
+            receiver.state.stage(chunk).unwrap();
+        }
+        let mut receiver = receiver.reopen();
+        assert_eq!(receiver.state.snapshots().digest().unwrap(), before);
+        assert!(matches!(
+            receiver.state.install(),
+            Err(StateError::Snapshot(_))
+        ));
+        receiver.apply(put("old", "2"));
+        assert_eq!(receiver.everything(), [("old".into(), "2".into())]);
+    }
+}
+
+#[test]
+fn a_broken_stream_is_refused_and_may_begin_anew() {
+    let driver = sender();
+    let chunks = rest(&mut driver.state.snapshots().open().unwrap());
+    let receive = |receiver: &mut Driver, chunks: &[SnapshotChunk]| {
+        chunks
+            .iter()
+            .try_fold(Staged::Part, |_, chunk| receiver.state.stage(chunk))
+    };
+    let mut missing = chunks.clone();
+    missing.remove(2);
+    let mut changed = chunks.clone();
+    let versions = changed
+        .iter_mut()
+        .find_map(|chunk| match &mut chunk.content {
+            Some(Content::Versions(versions)) => Some(&mut versions.versions),
+            _ => None,
+        });
+    versions.unwrap()[0].value = Bytes::from_static(b"9");
+    let mut unknown = chunks.clone();
+    unknown[1].content = None;
+    let headless = chunks[1..].to_vec();
+
+    let mut receiver = Driver::new();
+    receiver.apply(put("old", "1"));
+    for broken in [missing, changed, unknown, headless] {
+        let refused = receive(&mut receiver, &broken);
+        assert!(
+            matches!(refused, Err(StateError::Snapshot(_))),
+            "{refused:?}"
+        );
+        assert!(receiver.state.install().is_err());
+        assert_eq!(receiver.everything(), [("old".into(), "1".into())]);
+    }
+    assert_eq!(receive(&mut receiver, &chunks).unwrap(), Staged::Whole);
+    receiver.state.install().unwrap();
+    assert_eq!(receiver.everything(), driver.everything());
+    let receiver = receiver.reopen();
+    assert_eq!(receiver.everything(), driver.everything());
+    assert_eq!(receiver.state.applied(), driver.state.applied());
+}
+
+#[test]
+fn a_stream_ends_with_an_error_when_its_state_is_replaced() {
+    let driver = sender();
+    let mut replaced = Driver::new();
+    replaced.apply(put("old", "1"));
+    let mut stream = replaced.state.snapshots().open().unwrap();
+    stream.next_chunk().unwrap();
+    send(&driver, &mut replaced);
+    let ended = std::iter::from_fn(|| stream.next_chunk().transpose()).find_map(Result::err);
+    assert!(matches!(ended, Some(StateError::Snapshot(_))), "{ended:?}");
+}
+
+#[test]
+fn the_sweep_is_in_no_digest_and_a_changed_byte_is() {
+    let mut swept = sender();
+    let mut lazy = sender();
+    for driver in [&mut swept, &mut lazy] {
+        driver.apply(compact(5));
+    }
+    assert_eq!(swept.state.compact_step(2).unwrap(), Sweep::More);
+    let digests = [&swept, &lazy].map(|driver| driver.state.snapshots().digest().unwrap());
+    assert_eq!(digests[0], digests[1]);
+    let other = {
+        let mut driver = Driver::new();
+        driver.apply_all(&[
+            grant(5),
+            put("a", "1"),
+            put("b", "2"),
+            put("a", "3"),
+            delete("b"),
+            compact(5),
+        ]);
+        driver.state.snapshots().digest().unwrap()
+    };
+    assert_eq!(other.log_id, digests[0].log_id);
+    assert_ne!(other.hash, digests[0].hash);
+}
+
+#[test]
+fn the_hash_of_a_revision_does_not_change_as_writes_go_on() {
+    let mut driver = sender();
+    let now = driver
+        .state
+        .snapshots()
+        .hash_kv(quorate::ids::Revision(0))
+        .unwrap();
+    assert_eq!((now.revision.0, now.compacted.0), (5, -1));
+    driver.apply(put("later", "1"));
+    let then = driver.state.snapshots().hash_kv(now.revision).unwrap();
+    assert_eq!(then.hash, now.hash);
+    assert_ne!(
+        driver
+            .state
+            .snapshots()
+            .hash_kv(quorate::ids::Revision(0))
+            .unwrap()
+            .hash,
+        now.hash
+    );
+    assert!(
+        driver
+            .state
+            .snapshots()
+            .hash_kv(quorate::ids::Revision(7))
+            .is_err()
+    );
+}
