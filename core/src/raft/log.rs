@@ -303,10 +303,11 @@ impl<R: Runtime> Log<R> {
         })
         .await
         .map_err(io::Error::other)?;
-        // When the bound was met on disk, the tail does not follow what was read.
+        // When the bound was met on disk, the tail does not follow what was read. A log that begins behind `from` has
+        // nothing there.
         if entries
             .last()
-            .is_some_and(|last| last.log_id.index + 1 == to)
+            .is_none_or(|last| last.log_id.index + 1 == to)
         {
             entries.extend(tail);
         }
@@ -390,7 +391,8 @@ impl<R: Runtime> Memory<R> {
             .values()
             .map(|(_, entry)| entry.payload.weight())
             .sum::<usize>();
-        self.last = last;
+        // Cutting behind the end cuts nothing.
+        self.last = self.last.min(last);
         Job::Truncate { from, done }
     }
 

@@ -194,6 +194,15 @@ fn apply_all(state: &mut State, entries: &[Entry]) -> Result<AppliedBatch, State
     })
 }
 
+/// Replaces `state` by what another one holds.
+fn copy(other: &Snapshots, state: &mut State) -> Result<Applied, StateError> {
+    let mut reader = other.open()?;
+    while let Some(chunk) = reader.next_chunk()? {
+        state.stage(&chunk)?;
+    }
+    state.install()
+}
+
 fn meta(applied: &Applied) -> SnapshotMeta {
     SnapshotMeta {
         last_log_id: applied.log_id.as_ref().map(convert::log_id_in),
@@ -275,19 +284,21 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
         meta: &SnapshotMeta,
         content: Content,
     ) -> Result<(), io::Error> {
-        let Content::Staged(slot) = content else {
-            // openraft installs its own snapshot at start only when it is newer than the state, which it is part of.
-            return Err(io::Error::other(
-                "a snapshot of this very state cannot be installed over it",
-            ));
-        };
         let state = Arc::clone(&self.state);
-        let installed = self
-            .worker
-            .run(move || lock(&state).install())
-            .await
-            .map_err(io::Error::other)?;
-        drop(slot);
+        let installed = match content {
+            Content::Staged(slot) => {
+                let installed = self.worker.run(move || lock(&state).install()).await;
+                drop(slot);
+                installed
+            }
+            // Another state in this process: the same messages, without a network between.
+            Content::Here(other) => {
+                self.worker
+                    .run(move || copy(&other, &mut lock(&state)))
+                    .await
+            }
+        };
+        let installed = installed.map_err(io::Error::other)?;
         *lock(&self.point) = installed;
         let last = meta.last_log_id;
         R::observe(|| Event::Installed {
@@ -308,5 +319,43 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
             snapshot: Content::Here(self.snapshots.clone()),
         };
         Ok(point.log_id.is_some().then(|| snapshot(point)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::StorageError;
+    use openraft::testing::log::{StoreBuilder, Suite};
+
+    use super::*;
+    use crate::database::Missing;
+    use crate::runtime::tokio::TokioRuntime;
+
+    type Real = Types<TokioRuntime>;
+
+    struct Fresh;
+
+    impl StoreBuilder<Real, Log<TokioRuntime>, Machine<TokioRuntime>, tempfile::TempDir> for Fresh {
+        async fn build(
+            &self,
+        ) -> Result<(tempfile::TempDir, Log<TokioRuntime>, Machine<TokioRuntime>), StorageError<Real>>
+        {
+            let directory = tempfile::tempdir().unwrap();
+            let place = Place {
+                dir: directory.path().to_owned(),
+                vfs: None,
+            };
+            let log = Log::open(&place, Missing::Create).unwrap();
+            let state = Arc::new(Mutex::new(State::open(&place, Missing::Create).unwrap()));
+            let worker = TokioRuntime::worker("state-writer");
+            let (machine, _) = Machine::new(state, worker, log.clone(), &place).unwrap();
+            Ok((directory, log, machine))
+        }
+    }
+
+    /// openraft's own suite for what it expects of a log store and a state machine.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn stores_are_what_openraft_expects() {
+        Suite::test_all(Fresh).await.unwrap();
     }
 }
