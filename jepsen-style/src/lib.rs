@@ -8,9 +8,21 @@
 //! |---|---|
 //! | [`history`] | operations, their outcomes, pairing of events, readers and the writer |
 //! | [`check`] | verdicts, the [`Checker`](check::Checker) trait, composition by name, every checker |
+//! | [`generator`] | what is asked, when and by whom: pure values |
+//! | [`client`] | how a test speaks to the system, and what an answer means |
+//! | [`interpreter`] | runs a generator against clients over any runtime, and records |
+//! | [`nemesis`] | the words for faults, and schedules of them |
+//! | [`random`] | random numbers that a seed determines |
+//! | [`model`] | what a system promises: a state and steps over it |
 //!
 //! The one idea they share: *an operation whose outcome nobody learned stays open for ever*. It may take effect at any
 //! later moment or never, and every checker here treats it so.
 
 pub mod check;
+pub mod client;
+pub mod generator;
 pub mod history;
+pub mod interpreter;
+pub mod model;
+pub mod nemesis;
+pub mod random;

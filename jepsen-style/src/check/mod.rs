@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`report`] | [`Verdict`], [`Report`]: what a checker says, with its evidence |
 //! | [`compose`] | [`Composition`]: several checkers under names, assumptions first |
+//! | [`linear`] | linearizability with respect to a [`Model`](crate::model::Model) |
 //!
 //! A checker says one of four words. *Pass* and *fail* are claims about the system. *Unknown* says that the checker could
 //! not tell: a bound was met, an assumption does not hold, or the checker itself broke. *Not-run* says that it did not
@@ -11,6 +12,7 @@
 
 pub mod compose;
 pub mod cycles;
+pub mod linear;
 pub mod report;
 
 pub use compose::{Composition, guarded};

@@ -122,6 +122,27 @@ impl History {
         events.into_iter().map(|(_, event)| event).collect()
     }
 
+    /// The history of values `[key value]`, as Jepsen's independent workloads record them, with the keys in their place.
+    /// What carries no such pair (a fault, say) stays as it is.
+    #[must_use]
+    pub fn split_pairs(mut self) -> Self {
+        fn split(value: &mut Value, key: &mut Value) {
+            if let Value::List(pair) = value
+                && let [first, second] = &mut **pair
+            {
+                *key = std::mem::take(first);
+                *value = std::mem::take(second);
+            }
+        }
+        for operation in &mut self.operations {
+            if operation.process != Process::Nemesis {
+                split(&mut operation.input, &mut operation.key);
+                split(&mut operation.output, &mut operation.key);
+            }
+        }
+        self
+    }
+
     /// Gives up the operations.
     pub fn into_operations(self) -> Vec<Operation> {
         self.operations

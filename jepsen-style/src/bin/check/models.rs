@@ -1,0 +1,94 @@
+//! What can be checked, by name. A new model or checker is one line in [`TABLE`].
+
+use quorate_jepsen_style::check::linear::{Bounds, Linearizability, Partition};
+use quorate_jepsen_style::check::{Checker, Report, Verdict, guarded};
+use quorate_jepsen_style::history::History;
+use quorate_jepsen_style::model::lock::{Ends, Lock};
+use quorate_jepsen_style::model::{Model, counter, etcd, kv, map, queue, register, set};
+
+/// What the command line says about the judging.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) bounds: Bounds,
+    pub(crate) partition: Partition,
+    pub(crate) shrink: bool,
+}
+
+/// Judges one history.
+pub(crate) type Judge = fn(&History, &Settings) -> Report;
+
+/// Names, with what they promise.
+const TABLE: &[(&str, Judge)] = &[
+    ("register", |history, settings| {
+        linear(register::Register::default(), history, settings)
+    }),
+    ("cas-register", |history, settings| {
+        linear(register::CasRegister::default(), history, settings)
+    }),
+    ("kv", |history, settings| {
+        linear(kv::KeyValue, history, settings)
+    }),
+    ("map", |history, settings| {
+        linear(map::MultiKeyMap, history, settings)
+    }),
+    ("linear-set", |history, settings| {
+        linear(set::Set, history, settings)
+    }),
+    ("linear-queue", |history, settings| {
+        linear(queue::Queue, history, settings)
+    }),
+    ("linear-counter", |history, settings| {
+        linear(counter::Counter, history, settings)
+    }),
+    ("lock", |history, settings| {
+        linear(Lock::ending(Ends::ByRelease), history, settings)
+    }),
+    ("expiring-lock", |history, settings| {
+        linear(Lock::ending(Ends::ByExpiry), history, settings)
+    }),
+    ("etcd", |history, settings| {
+        linear(
+            etcd::Etcd::default(),
+            &etcd::expiry::with_expiries(history),
+            settings,
+        )
+    }),
+];
+
+/// The judge of that name.
+pub(crate) fn find(name: &str) -> Option<Judge> {
+    TABLE
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, judge)| *judge)
+}
+
+/// The names, for people.
+pub(crate) fn help() -> String {
+    let names: Vec<&str> = TABLE.iter().map(|(name, _)| *name).collect();
+    format!("what the system promises: {}", names.join(", "))
+}
+
+fn linear<M: Model>(model: M, history: &History, settings: &Settings) -> Report {
+    let checker = Linearizability::of(model)
+        .within(settings.bounds.clone())
+        .partitioned(settings.partition);
+    let report = guarded(&checker, history);
+    if !settings.shrink || report.verdict != Verdict::Fail {
+        return report;
+    }
+    let small = checker.shrink(history, 2000);
+    let mut report = checker.check(&small);
+    report.witness.push(format!(
+        "what it takes to fail ({} of {} operations):",
+        small.len(),
+        history.len()
+    ));
+    report.witness.extend(
+        small
+            .operations()
+            .iter()
+            .map(|operation| format!("  {operation}")),
+    );
+    report
+}
