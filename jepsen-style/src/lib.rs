@@ -11,6 +11,7 @@
 //! | [`generator`] | what is asked, when and by whom: pure values |
 //! | [`client`] | how a test speaks to the system, and what an answer means |
 //! | [`interpreter`] | runs a generator against clients over any runtime, and records |
+//! | [`workload`] | what to ask and how to judge it, in one piece |
 //! | [`nemesis`] | the words for faults, and schedules of them |
 //! | [`random`] | random numbers that a seed determines |
 //! | [`model`] | what a system promises: a state and steps over it |
@@ -26,3 +27,4 @@ pub mod interpreter;
 pub mod model;
 pub mod nemesis;
 pub mod random;
+pub mod workload;

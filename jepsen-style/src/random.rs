@@ -1,6 +1,6 @@
 //! Random numbers that a seed determines on every machine and in every version.
 //!
-//! Steele, Lea and Flood's SplitMix64: good enough to choose what to ask, and small enough to be the same for ever.
+//! Steele, Lea and Flood's `SplitMix64`: good enough to choose what to ask, and small enough to be the same for ever.
 
 /// A stream of random numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use quorate_jepsen_style::check::linear::{Judgement, Linearizability, Partition}
 use quorate_jepsen_style::history::{
     History, Moment, Name, Operation, Outcome, Process, Value, read,
 };
+use quorate_jepsen_style::model::etcd::Etcd;
 use quorate_jepsen_style::model::lock::{Ends, Lock};
 use quorate_jepsen_style::model::{Model, counter, kv, map, queue, register, set};
 
@@ -376,7 +377,7 @@ macro_rules! against_the_twin {
                 #![proptest_config(config(100))]
 
                 #[test]
-                fn what_the_model_did_itself_is_never_wrong(draws in draws(0..150)) {
+                fn what_the_model_did_itself_is_never_wrong(draws in draws(0..80)) {
                     let history = true_history(&$model, QUESTIONS, &draws);
                     for partition in [Partition::ByPart, Partition::Off] {
                         let judged = Linearizability::of($model).partitioned(partition).judge(&history);
@@ -472,5 +473,20 @@ against_the_twin! {
         ask("release", "nil", &["nil"]),
         ask("use", "1", &["true", "false"]),
         ask("use", "2", &["true", "false"]),
+    ];
+    etcd_with_revisions: Etcd::default(), &[
+        ask("put", r#"{"key" "a" "value" "1"}"#, &[r#"{"revision" 2}"#, r#"{"revision" 3}"#, r#"{"revision" 4}"#, r#"{"revision" 5}"#, r#"{"revision" 6}"#, r#"{"revision" 7}"#, r#"{"revision" 8}"#]),
+        ask("put", r#"{"key" "a" "value" "2"}"#, &[r#"{"revision" 2}"#, r#"{"revision" 3}"#, r#"{"revision" 4}"#, r#"{"revision" 5}"#, r#"{"revision" 6}"#, r#"{"revision" 7}"#, r#"{"revision" 8}"#]),
+        ask("get", r#"{"key" "a"}"#, &[r#"{"revision" 1 "kvs" []}"#, r#"{"revision" 1 "kvs" [{"key" "a" "value" "1"}]}"#, r#"{"revision" 1 "kvs" [{"key" "a" "value" "2"}]}"#, r#"{"revision" 2 "kvs" []}"#, r#"{"revision" 2 "kvs" [{"key" "a" "value" "1"}]}"#, r#"{"revision" 2 "kvs" [{"key" "a" "value" "2"}]}"#, r#"{"revision" 3 "kvs" []}"#, r#"{"revision" 3 "kvs" [{"key" "a" "value" "1"}]}"#, r#"{"revision" 3 "kvs" [{"key" "a" "value" "2"}]}"#, r#"{"revision" 4 "kvs" []}"#, r#"{"revision" 4 "kvs" [{"key" "a" "value" "1"}]}"#, r#"{"revision" 4 "kvs" [{"key" "a" "value" "2"}]}"#, r#"{"revision" 5 "kvs" []}"#, r#"{"revision" 5 "kvs" [{"key" "a" "value" "1"}]}"#, r#"{"revision" 5 "kvs" [{"key" "a" "value" "2"}]}"#]),
+        ask("txn", r#"{"compare" [{"key" "a" "target" "value" "result" "=" "operand" "1"}] "then" [{"f" "put" "key" "a" "value" "2"}] "else" [{"f" "delete" "key" "a"}]}"#, &[r#"{"revision" 2 "succeeded" true}"#, r#"{"revision" 2 "succeeded" false}"#, r#"{"revision" 3 "succeeded" true}"#, r#"{"revision" 3 "succeeded" false}"#, r#"{"revision" 4 "succeeded" true}"#, r#"{"revision" 4 "succeeded" false}"#, r#"{"revision" 5 "succeeded" true}"#, r#"{"revision" 5 "succeeded" false}"#, r#"{"revision" 6 "succeeded" true}"#, r#"{"revision" 6 "succeeded" false}"#]),
+    ];
+    etcd_without_revisions: Etcd::default(), &[
+        ask("put", r#"{"key" "a" "value" "1"}"#, &["{}"]),
+        ask("put", r#"{"key" "a" "value" "2" "lease" 7}"#, &["{}"]),
+        ask("delete", r#"{"key" "a"}"#, &[r#"{"deleted" 0}"#, r#"{"deleted" 1}"#]),
+        ask("get", r#"{"key" "a"}"#, &[r#"{"kvs" []}"#, r#"{"kvs" [{"key" "a" "value" "1"}]}"#, r#"{"kvs" [{"key" "a" "value" "2"}]}"#]),
+        ask("txn", r#"{"compare" [{"key" "a" "target" "value" "result" "=" "operand" "1"}] "then" [{"f" "put" "key" "a" "value" "2"}] "else" [{"f" "delete" "key" "a"}]}"#, &[r#"{"succeeded" true}"#, r#"{"succeeded" false}"#]),
+        ask("lease-grant", r#"{"lease" 7}"#, &["{}"]),
+        ask("lease-revoke", r#"{"lease" 7}"#, &["{}"]),
     ];
 }

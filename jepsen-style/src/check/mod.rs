@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`report`] | [`Verdict`], [`Report`]: what a checker says, with its evidence |
 //! | [`compose`] | [`Composition`]: several checkers under names, assumptions first |
+//! | [`cycles`] | transactions, judged by the cycles of their dependencies |
 //! | [`linear`] | linearizability with respect to a [`Model`](crate::model::Model) |
 //!
 //! A checker says one of four words. *Pass* and *fail* are claims about the system. *Unknown* says that the checker could

@@ -249,7 +249,10 @@ impl serde::Serialize for Value {
             Self::Nil => serializer.serialize_unit(),
             Self::Bool(truth) => serializer.serialize_bool(*truth),
             Self::Integer(number) => serializer.serialize_i64(*number),
-            Self::Float(number) => serializer.serialize_f64(number.get()),
+            Self::Float(number) if number.get().is_finite() => {
+                serializer.serialize_f64(number.get())
+            }
+            Self::Float(number) => serializer.collect_str(&number.get()),
             Self::Number(digits) => serializer.serialize_str(digits),
             Self::Text(text) => serializer.serialize_str(text.as_str()),
             Self::Keyword(name) | Self::Symbol(name) => serializer.serialize_str(name.as_str()),

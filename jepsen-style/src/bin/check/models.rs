@@ -40,10 +40,10 @@ const TABLE: &[(&str, Judge)] = &[
     ("linear-counter", |history, settings| {
         linear(counter::Counter, history, settings)
     }),
-    ("lock", |history, settings| {
+    ("linear-lock", |history, settings| {
         linear(Lock::ending(Ends::ByRelease), history, settings)
     }),
-    ("expiring-lock", |history, settings| {
+    ("linear-expiring-lock", |history, settings| {
         linear(Lock::ending(Ends::ByExpiry), history, settings)
     }),
     ("etcd", |history, settings| {

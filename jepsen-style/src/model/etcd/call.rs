@@ -222,28 +222,54 @@ impl Call {
         match &self.request {
             Request::Get { .. } | Request::KeepAlive(_) => true,
             Request::Put { .. } | Request::Grant(_) | Request::Revoke(_) => false,
-            Request::Delete(_) => self
-                .responses()
-                .first()
-                .is_some_and(|response| response.deleted == Some(0)),
-            Request::Txn {
-                then, otherwise, ..
-            } => {
-                let branch = match self.answer.as_ref().and_then(|answer| answer.succeeded) {
-                    Some(true) => then,
-                    Some(false) => otherwise,
-                    None => return false,
-                };
-                let responses = self.responses();
-                (0..branch.len()).all(|number| match &branch[number] {
+            Request::Delete(_) => self.deleted(0) == Some(0),
+            Request::Txn { .. } => self.branch().is_some_and(|branch| {
+                (0..).zip(branch).all(|(number, request)| match request {
                     Request::Get { .. } => true,
-                    Request::Delete(_) => responses
-                        .get(number)
-                        .is_some_and(|response| response.deleted == Some(0)),
+                    Request::Delete(_) => self.deleted(number) == Some(0),
                     _ => false,
                 })
-            }
+            }),
         }
+    }
+
+    /// Whether it certainly took a revision.
+    pub fn is_change(&self) -> bool {
+        let deletes = |number: usize| self.deleted(number).is_some_and(|deleted| deleted > 0);
+        match &self.request {
+            Request::Put { .. } => true,
+            Request::Delete(_) => deletes(0),
+            Request::Txn { .. } => self.branch().is_some_and(|branch| {
+                (0..).zip(branch).any(|(number, request)| match request {
+                    Request::Put { .. } => true,
+                    Request::Delete(_) => deletes(number),
+                    _ => false,
+                })
+            }),
+            Request::Get { .. }
+            | Request::Grant(_)
+            | Request::Revoke(_)
+            | Request::KeepAlive(_) => false,
+        }
+    }
+
+    /// The branch of a transaction that was taken, if that was recorded.
+    fn branch(&self) -> Option<&[Request]> {
+        let Request::Txn {
+            then, otherwise, ..
+        } = &self.request
+        else {
+            return None;
+        };
+        self.answer
+            .as_ref()?
+            .succeeded
+            .map(|succeeded| if succeeded { &then[..] } else { &otherwise[..] })
+    }
+
+    /// How many keys the request of that number deleted, if that was recorded.
+    fn deleted(&self, number: usize) -> Option<i64> {
+        self.responses().get(number)?.deleted
     }
 
     fn responses(&self) -> &[Response] {
@@ -304,8 +330,10 @@ fn inner(said: &Value) -> Result<Request, String> {
         .get("f")
         .and_then(Value::as_text)
         .ok_or("a request of a transaction needs its f")?;
-    if function == "txn" {
-        return Err("transactions within transactions are not modelled".to_owned());
+    if !["get", "range", "put", "delete"].contains(&function) {
+        return Err(format!(
+            "a transaction of the model holds get, put and delete, not {function}"
+        ));
     }
     request(function, &Value::Nil, said)
 }

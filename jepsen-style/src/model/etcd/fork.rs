@@ -19,7 +19,7 @@ struct Fork {
     used: Vec<u32>,
 }
 
-/// Decides if every answer carries its revision and no lease is involved; `None` otherwise, and when forks abound.
+/// Decides if every answer carries its revision and says whether it took it, and no lease is involved; `None` otherwise, and when forks abound.
 pub(super) fn decide(model: &Etcd, calls: &[Timed<Call>]) -> Option<Decision> {
     let (doubtful, mut sure): (Vec<&Timed<Call>>, Vec<&Timed<Call>>) =
         calls.iter().partition(|timed| timed.is_open());
@@ -33,6 +33,13 @@ pub(super) fn decide(model: &Etcd, calls: &[Timed<Call>]) -> Option<Decision> {
     if calls.iter().any(about_leases) || sure.iter().any(|timed| timed.call.revision().is_none()) {
         return None;
     }
+    // Whether a request took a revision must be known of each, or its place is not.
+    if sure
+        .iter()
+        .any(|timed| !timed.call.is_pure() && !timed.call.is_change())
+    {
+        return None;
+    }
     let doubtful: Vec<&Timed<Call>> = doubtful
         .into_iter()
         .filter(|timed| !timed.call.is_pure())
@@ -44,20 +51,17 @@ pub(super) fn decide(model: &Etcd, calls: &[Timed<Call>]) -> Option<Decision> {
     replay(model, &sure, &doubtful)
 }
 
-/// Whether some answer carries a later revision than one that was asked for after it.
+/// Whether something stands before another in the order of revisions that began only after the other had returned. Those
+/// that changed nothing and saw one revision stand in the order of their invocations, which is always possible.
 fn backward(sure: &[&Timed<Call>]) -> Option<String> {
     let mut latest: Option<&Timed<Call>> = None;
     for timed in sure {
         if let Some(latest) = latest.filter(|latest| latest.invoked > timed.returned) {
-            let (one, other) = (latest.call.revision(), timed.call.revision());
-            if one != other || !timed.call.is_pure() {
-                let number = |revision: Option<i64>| revision.unwrap_or_default();
-                return Some(format!(
-                    "revision {} was answered before a request began that was answered revision {}",
-                    number(other),
-                    number(one)
-                ));
-            }
+            return Some(format!(
+                "revision {} was answered before a request began that was answered revision {}",
+                timed.call.revision().unwrap_or_default(),
+                latest.call.revision().unwrap_or_default()
+            ));
         }
         if latest.is_none_or(|latest| latest.invoked < timed.invoked) {
             latest = Some(timed);
