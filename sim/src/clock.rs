@@ -1,0 +1,170 @@
+//! The clocks of one machine, which are never quite right.
+//!
+//! The monotonic clock drifts and may jump forward, as after a suspended virtual machine; it never goes back. The wall
+//! clock follows it, and beside that is offset by hand or strobes between two times.
+
+use std::time::Duration;
+
+use quorate::runtime::{Instant, WallTime};
+
+/// Where wall time starts in every world: the first moment of 2026, in milliseconds since the Unix epoch.
+const EPOCH_MILLIS: i64 = 1_767_225_600_000;
+/// What a rate is counted in.
+const MILLION: u128 = 1_000_000;
+
+/// A wall clock that somebody sets forth and back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strobe {
+    /// After so long it is set the other way.
+    pub period: Duration,
+    /// How far, in milliseconds.
+    pub millis: i64,
+}
+
+/// The clocks of one machine.
+#[derive(Debug, Clone)]
+pub struct MachineClock {
+    /// What the monotonic clock showed when its rate last changed, and when that was.
+    shown: Duration,
+    at: Duration,
+    /// How many of its seconds a million seconds take.
+    rate: u32,
+    wall_offset_millis: i64,
+    strobe: Option<Strobe>,
+}
+
+impl MachineClock {
+    /// Clocks that are right.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            shown: Duration::ZERO,
+            at: Duration::ZERO,
+            rate: 1_000_000,
+            wall_offset_millis: 0,
+            strobe: None,
+        }
+    }
+
+    /// The monotonic clock, when the world has run for `elapsed`.
+    #[must_use]
+    pub fn now(&self, elapsed: Duration) -> Instant {
+        let real = elapsed.saturating_sub(self.at).as_nanos();
+        Instant::from_start(self.shown + nanos(real * u128::from(self.rate) / MILLION))
+    }
+
+    /// The wall clock.
+    #[must_use]
+    pub fn wall(&self, elapsed: Duration) -> WallTime {
+        let strobed = self
+            .strobe
+            .filter(|strobe| elapsed.as_nanos() / strobe.period.as_nanos().max(1) % 2 == 1);
+        let offset = self.wall_offset_millis + strobed.map_or(0, |strobe| strobe.millis);
+        let monotonic =
+            i64::try_from(self.now(elapsed).since_start().as_millis()).unwrap_or(i64::MAX / 2);
+        WallTime::from_millis(u64::try_from(EPOCH_MILLIS + monotonic + offset).unwrap_or(0))
+    }
+
+    /// How long the world has to run until the monotonic clock has gone on by `duration`: never too short.
+    #[must_use]
+    pub fn real(&self, duration: Duration) -> Duration {
+        nanos((duration.as_nanos() * MILLION).div_ceil(u128::from(self.rate.max(1))))
+    }
+
+    /// Lets the clocks run faster or slower by so many millionths from now on.
+    pub fn drift(&mut self, elapsed: Duration, per_million: i32) {
+        self.shown = self.now(elapsed).since_start();
+        self.at = elapsed;
+        self.rate = 1_000_000_u32.saturating_add_signed(per_million).max(1);
+    }
+
+    /// Both clocks jump forward.
+    pub fn jump(&mut self, duration: Duration) {
+        self.shown += duration;
+    }
+
+    /// Sets the wall clock off by so much, in addition to what it was off by.
+    pub fn bump_wall(&mut self, millis: i64) {
+        self.wall_offset_millis += millis;
+    }
+
+    /// Lets the wall clock strobe, or stop strobing.
+    pub fn strobe_wall(&mut self, strobe: Option<Strobe>) {
+        self.strobe = strobe;
+    }
+
+    /// Wall time is right again and the rate, too; the monotonic clock keeps what it has gained or lost.
+    pub fn heal(&mut self, elapsed: Duration) {
+        self.drift(elapsed, 0);
+        let ahead = i128::try_from(self.shown.as_millis()).unwrap_or(0)
+            - i128::try_from(elapsed.as_millis()).unwrap_or(0);
+        self.wall_offset_millis = i64::try_from(-ahead).unwrap_or(0);
+        self.strobe = None;
+    }
+}
+
+impl Default for MachineClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn nanos(nanos: u128) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn drift_changes_the_rate_and_never_the_past() {
+        let mut clock = MachineClock::new();
+        clock.drift(secs(100), 100_000);
+        assert_eq!(clock.now(secs(100)).since_start(), secs(100));
+        assert_eq!(clock.now(secs(110)).since_start(), secs(111));
+        clock.drift(secs(110), -500_000);
+        assert_eq!(clock.now(secs(112)).since_start(), secs(112));
+        clock.jump(secs(5));
+        assert_eq!(clock.now(secs(112)).since_start(), secs(117));
+    }
+
+    #[test]
+    fn wait_is_never_shorter_than_asked_by_the_own_clock() {
+        let mut clock = MachineClock::new();
+        for per_million in [-300_000, -1, 0, 1, 7, 300_000] {
+            clock.drift(secs(1), per_million);
+            for millis in [1, 3, 50, 299] {
+                let duration = Duration::from_millis(millis);
+                let before = clock.now(secs(1));
+                assert!(
+                    clock.now(secs(1) + clock.real(duration)) - before >= duration,
+                    "{per_million} {millis}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn wall_clock_is_bumped_and_strobes_and_heals() {
+        let mut clock = MachineClock::new();
+        let right = clock.wall(secs(10)).millis();
+        clock.bump_wall(-3_600_000);
+        assert_eq!(clock.wall(secs(10)).millis(), right - 3_600_000);
+        clock.strobe_wall(Some(Strobe {
+            period: secs(1),
+            millis: 500,
+        }));
+        assert_eq!(
+            clock.wall(secs(11)).millis() - clock.wall(secs(10)).millis(),
+            1500
+        );
+        clock.jump(secs(40));
+        clock.heal(secs(10));
+        assert_eq!(clock.wall(secs(10)).millis(), right);
+    }
+}

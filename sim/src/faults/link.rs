@@ -1,0 +1,95 @@
+//! Faults of links.
+
+use std::time::Duration;
+
+use crate::host::HostId;
+use crate::net::{Effect, Rule, bridge, groups, majority_ring};
+use crate::simulator::Simulator;
+use crate::trace::Place;
+use crate::world::{Later, Outcome, SimulatedTime, Simulation, World};
+
+/// Which links a cut is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shape {
+    /// These machines against all others.
+    Groups(Vec<Vec<HostId>>),
+    /// Nothing from these to those.
+    OneWay(Vec<HostId>, Vec<HostId>),
+    /// Each reaches another majority of these.
+    Ring(Vec<HostId>),
+    /// The one in the middle reaches both halves of these.
+    Bridge(Vec<HostId>),
+}
+
+impl Shape {
+    /// The rules that make it.
+    #[must_use]
+    pub fn rules(&self) -> Vec<Rule> {
+        match self {
+            Self::Groups(parts) => groups(parts),
+            Self::OneWay(from, to) => vec![Rule::one_way(from, to)],
+            Self::Ring(hosts) => majority_ring(hosts),
+            Self::Bridge(hosts) => bridge(hosts),
+        }
+    }
+}
+
+/// A fault of links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkFault {
+    /// Links are cut.
+    Cut(Shape),
+    /// Something happens on both ways between two machines.
+    Between(HostId, HostId, Effect),
+    /// Something happens on every link.
+    Everywhere(Effect),
+    /// Connections between two machines are reset.
+    Reset(HostId, HostId),
+    /// The first forgets its connections with the second.
+    HalfOpen(HostId, HostId),
+}
+
+impl LinkFault {
+    pub(super) fn inject<M: Simulator>(
+        &self,
+        world: &mut Simulation<M>,
+        lasts: Duration,
+    ) -> Outcome {
+        let rules = match self {
+            Self::Cut(shape) => shape.rules(),
+            Self::Between(one, other, effect) => Rule::between(*one, *other, *effect),
+            Self::Everywhere(effect) => vec![Rule::everywhere(*effect)],
+            Self::Reset(one, other) => {
+                let reset = world.network().reset(*one, *other, world.now());
+                return counted(world, Place::Link(*one, *other), "link-reset", reset);
+            }
+            Self::HalfOpen(forgetful, other) => {
+                let open = world.network().half_open(*forgetful, *other, world.now());
+                return counted(
+                    world,
+                    Place::Link(*forgetful, *other),
+                    "link-half-open",
+                    open,
+                );
+            }
+        };
+        let (outcome, rules) = world.cut(rules);
+        if outcome == Outcome::Installed {
+            world.later(lasts, Later::Mend(rules));
+        }
+        outcome
+    }
+}
+
+fn counted<M: Simulator>(
+    world: &mut Simulation<M>,
+    place: Place,
+    fault: &'static str,
+    times: usize,
+) -> Outcome {
+    if times == 0 {
+        return Outcome::Skipped("no connection");
+    }
+    world.count(place, fault, times.to_string());
+    Outcome::Installed
+}

@@ -1,0 +1,66 @@
+//! Faults of processes and of the power of machines.
+
+use std::time::Duration;
+
+use crate::disk::CrashMode;
+use crate::host::HostId;
+use crate::simulator::Simulator;
+use crate::trace::Place;
+use crate::world::{Later, Outcome, Simulation, World};
+
+/// A fault of a process, or of several at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProcessFault {
+    /// The power goes and comes back.
+    Crash(Vec<HostId>, CrashMode),
+    /// The power goes at the write, sync or rename after so many others; it comes back when the world finds it gone.
+    CrashAtWrite(HostId, u64),
+    /// The process is killed and started again.
+    Kill(HostId),
+    /// The process is stopped and goes on.
+    Pause(HostId),
+}
+
+impl ProcessFault {
+    pub(super) fn inject<M: Simulator>(
+        &self,
+        world: &mut Simulation<M>,
+        lasts: Duration,
+    ) -> Outcome {
+        match self {
+            Self::Crash(hosts, mode) => {
+                let mut outcome = Outcome::Skipped("all are down");
+                for host in hosts {
+                    if world.crash(*host, *mode) == Outcome::Installed {
+                        world.later(lasts, Later::Start(*host));
+                        outcome = Outcome::Installed;
+                    }
+                }
+                outcome
+            }
+            Self::CrashAtWrite(host, operations) => {
+                if !world.is_running(*host) {
+                    return Outcome::Skipped("is down");
+                }
+                world.machine(*host).disk().set_fuse(Some(*operations));
+                world.count(Place::Host(*host), "fuse-lit", operations.to_string());
+                world.start_when_dark(*host, lasts);
+                Outcome::Installed
+            }
+            Self::Kill(host) => {
+                let outcome = world.kill(*host);
+                if outcome == Outcome::Installed {
+                    world.later(lasts, Later::Start(*host));
+                }
+                outcome
+            }
+            Self::Pause(host) => {
+                let outcome = world.pause(*host);
+                if outcome == Outcome::Installed {
+                    world.later(lasts, Later::Resume(*host));
+                }
+                outcome
+            }
+        }
+    }
+}

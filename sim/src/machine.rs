@@ -1,0 +1,331 @@
+//! A simulated machine, and the life that a node leads on it between two starts.
+//!
+//! Which machine a task runs on is *ambient*: openraft and core ask for time and tasks without a handle, so that a thread
+//! remembers whose task it is polling. [`Ambient`] wraps every task to keep that true, and is where a machine without
+//! power, a paused one and a panic are dealt with, in the same way in every world.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use quorate::runtime::TaskEnd;
+use rand::rngs::SmallRng;
+use tokio::sync::oneshot;
+
+use crate::clock::MachineClock;
+use crate::disk::{Disk, Mount};
+use crate::host::HostId;
+use crate::net::Network;
+use crate::seed::Seed;
+use crate::sync::guard;
+use crate::trace::{Detail, Place, Trace};
+
+/// What stays when a node stops: the machine with its clock, its disk and its place in the network.
+pub struct Machine {
+    id: HostId,
+    clock: Mutex<MachineClock>,
+    disk: Disk,
+    network: Network,
+    trace: Trace,
+    jitter: Mutex<SmallRng>,
+    secrets: Mutex<SmallRng>,
+    gate: Mutex<Gate>,
+    panics: Mutex<Vec<String>>,
+}
+
+/// Holds the tasks of a paused machine back.
+#[derive(Default)]
+struct Gate {
+    paused: bool,
+    waiting: BTreeMap<u64, Waker>,
+    tasks: u64,
+}
+
+impl Machine {
+    /// A machine with an empty disk, plugged into the network.
+    #[must_use]
+    pub fn new(id: HostId, seed: Seed, network: Network, trace: Trace) -> Arc<Self> {
+        let disk = Disk::new(seed.labelled("disk"));
+        network.plug(id, disk.clone());
+        Arc::new(Self {
+            id,
+            clock: Mutex::new(MachineClock::new()),
+            disk,
+            network,
+            trace,
+            jitter: Mutex::new(seed.labelled("jitter").rng()),
+            secrets: Mutex::new(seed.labelled("secrets").rng()),
+            gate: Mutex::new(Gate::default()),
+            panics: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> HostId {
+        self.id
+    }
+
+    /// Its disk.
+    #[must_use]
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// Its clocks.
+    pub fn clock(&self) -> MutexGuard<'_, MachineClock> {
+        guard(&self.clock)
+    }
+
+    /// The network that it is plugged into.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Stops polling its tasks. Its clocks run on and its kernel goes on receiving.
+    pub fn pause(&self) {
+        guard(&self.gate).paused = true;
+    }
+
+    /// Polls its tasks again.
+    pub fn resume(&self) {
+        let mut gate = guard(&self.gate);
+        gate.paused = false;
+        std::mem::take(&mut gate.waiting)
+            .into_values()
+            .for_each(Waker::wake);
+    }
+
+    /// Whether it is paused.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        guard(&self.gate).paused
+    }
+
+    /// What tasks on it panicked with, all lives together.
+    #[must_use]
+    pub fn panics(&self) -> Vec<String> {
+        guard(&self.panics).clone()
+    }
+
+    /// The same, forgotten: for a test that expects one.
+    #[must_use]
+    pub fn take_panics(&self) -> Vec<String> {
+        std::mem::take(&mut guard(&self.panics))
+    }
+
+    pub(crate) fn jitter(&self) -> MutexGuard<'_, SmallRng> {
+        guard(&self.jitter)
+    }
+
+    pub(crate) fn secrets(&self) -> MutexGuard<'_, SmallRng> {
+        guard(&self.secrets)
+    }
+
+    /// Whether `task` has to wait, with the waker that is then called.
+    fn holds_back(&self, task: u64, context: &Context<'_>) -> bool {
+        let mut gate = guard(&self.gate);
+        if gate.paused {
+            gate.waiting.insert(task, context.waker().clone());
+        }
+        gate.paused
+    }
+
+    fn next_task(&self) -> u64 {
+        let mut gate = guard(&self.gate);
+        gate.tasks += 1;
+        gate.tasks
+    }
+
+    fn panicked(&self, payload: &(dyn std::any::Any + Send), elapsed: Duration) {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or("no message")
+            .to_owned();
+        self.trace.record(
+            elapsed,
+            Place::Host(self.id),
+            "panic",
+            Detail::Text(text.clone()),
+        );
+        guard(&self.panics).push(text);
+    }
+}
+
+/// The time between a start and the next stop.
+pub(crate) struct Life {
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) mount: Mount,
+    over: AtomicBool,
+}
+
+impl Life {
+    pub(crate) fn new(machine: Arc<Machine>) -> Arc<Self> {
+        let mount = machine.disk().mount();
+        Arc::new(Self {
+            machine,
+            mount,
+            over: AtomicBool::new(false),
+        })
+    }
+
+    /// Nothing of it is polled any more.
+    pub(crate) fn end(&self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst) || !self.machine.disk.is_powered()
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Life>>> = const { RefCell::new(None) };
+}
+
+/// The life whose task is being polled.
+pub(crate) fn current() -> Option<Arc<Life>> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+/// Makes `life` the current one until the answer is dropped.
+fn enter(life: &Arc<Life>) -> Entered {
+    Entered(CURRENT.replace(Some(Arc::clone(life))))
+}
+
+struct Entered(Option<Arc<Life>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
+}
+
+/// How a task is told to end.
+#[derive(Default)]
+pub(crate) struct Abort {
+    asked: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Abort {
+    pub(crate) fn ask(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+        if let Some(waker) = guard(&self.waker).take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A task of a machine.
+pub(crate) struct Ambient<F: Future> {
+    life: Arc<Life>,
+    number: u64,
+    /// Gone once it has ended.
+    future: Option<Pin<Box<F>>>,
+    answer: Option<oneshot::Sender<Result<F::Output, TaskEnd>>>,
+    abort: Arc<Abort>,
+    elapsed: fn() -> Duration,
+}
+
+/// The other end of a task.
+pub(crate) struct Ends<T> {
+    pub(crate) answer: oneshot::Receiver<Result<T, TaskEnd>>,
+    pub(crate) abort: Arc<Abort>,
+}
+
+impl<F: Future> Ambient<F> {
+    pub(crate) fn new(
+        life: Arc<Life>,
+        future: F,
+        elapsed: fn() -> Duration,
+    ) -> (Self, Ends<F::Output>) {
+        let (sender, answer) = oneshot::channel();
+        let abort = Arc::new(Abort::default());
+        let number = life.machine.next_task();
+        let ends = Ends {
+            answer,
+            abort: Arc::clone(&abort),
+        };
+        (
+            Self {
+                life,
+                number,
+                future: Some(Box::pin(future)),
+                answer: Some(sender),
+                abort,
+                elapsed,
+            },
+            ends,
+        )
+    }
+
+    fn end(&mut self, outcome: Result<F::Output, TaskEnd>) {
+        self.drop_future();
+        if let Some(answer) = self.answer.take() {
+            // Who waited may be gone.
+            let _ = answer.send(outcome);
+        }
+    }
+
+    /// What a future drops may ask for the time or start a task.
+    fn drop_future(&mut self) {
+        let _entered = enter(&self.life);
+        self.future = None;
+    }
+}
+
+impl<F: Future> Future for Ambient<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        *guard(&this.abort.waker) = Some(context.waker().clone());
+        // The world drops it; until then it does nothing, as a machine without power.
+        if this.life.is_over() {
+            return Poll::Pending;
+        }
+        if this.life.machine.holds_back(this.number, context) {
+            return Poll::Pending;
+        }
+        if this.abort.asked.load(Ordering::SeqCst) {
+            this.end(Err(TaskEnd::Aborted));
+            return Poll::Ready(());
+        }
+        let Some(future) = this.future.as_mut() else {
+            return Poll::Ready(());
+        };
+        let polled = {
+            let _entered = enter(&this.life);
+            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)))
+        };
+        match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => this.end(Ok(output)),
+            Err(payload) => {
+                this.life
+                    .machine
+                    .panicked(payload.as_ref(), (this.elapsed)());
+                this.end(Err(TaskEnd::Panicked));
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+// Neither the boxed future nor anything else here is pinned in place.
+impl<F: Future> Unpin for Ambient<F> {}
+
+impl<F: Future> Drop for Ambient<F> {
+    fn drop(&mut self) {
+        self.drop_future();
+    }
+}

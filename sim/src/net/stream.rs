@@ -1,0 +1,184 @@
+//! A stream with the faults of its link: [`Linked`], over any stream without.
+//!
+//! The bytes travel through the plain stream below, so that each simulator's network takes part; *when* they may be read
+//! is decided here. A reader takes from below whatever is there, which also keeps the simulators' own buffers short, and
+//! hands it on when it is due and the link is open.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Network;
+use super::connection::{Connection, Readable, Side};
+use crate::substrate::Time;
+use crate::trace::{Detail, Place};
+
+thread_local! {
+    /// Where bytes from below are put first. A thread polls one stream at a time.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 32 * 1024].into_boxed_slice());
+}
+
+/// One end of a connection with the faults of its link.
+pub struct Linked<S, T: Time> {
+    below: S,
+    network: Network,
+    connection: Arc<Connection>,
+    side: Side,
+    /// Bytes from below that are not due, or that nobody has asked for.
+    arrived: VecDeque<u8>,
+    wait: Option<(Duration, Pin<Box<T::Wait>>)>,
+}
+
+impl<S, T: Time> Linked<S, T> {
+    pub(super) fn new(below: S, network: Network, connection: Arc<Connection>, side: Side) -> Self {
+        Self {
+            below,
+            network,
+            connection,
+            side,
+            arrived: VecDeque::new(),
+            wait: None,
+        }
+    }
+
+    /// Waits for `due`.
+    fn poll_until(&mut self, due: Duration, context: &mut Context<'_>) -> Poll<()> {
+        if self.wait.as_ref().is_none_or(|(until, _)| *until != due) {
+            let wait = T::wait(due.saturating_sub(T::elapsed()));
+            self.wait = Some((due, Box::pin(wait)));
+        }
+        if let Some((_, wait)) = &mut self.wait {
+            ready!(wait.as_mut().poll(context));
+        }
+        self.wait = None;
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + Unpin, T: Time> Linked<S, T> {
+    /// Takes what is there from below. That the stream below has ended says nothing: what the peer's end means is
+    /// decided by the connection.
+    fn pull(&mut self, context: &mut Context<'_>) {
+        SCRATCH.with_borrow_mut(|scratch| {
+            loop {
+                let mut buffer = ReadBuf::new(scratch);
+                match Pin::new(&mut self.below).poll_read(context, &mut buffer) {
+                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                        self.arrived.extend(buffer.filled());
+                    }
+                    Poll::Ready(_) | Poll::Pending => return,
+                }
+            }
+        });
+    }
+}
+
+impl<S: AsyncRead + Unpin, T: Time> AsyncRead for Linked<S, T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            this.pull(context);
+            let waker = context.waker();
+            if this
+                .network
+                .is_closed_to(&this.connection, this.side, waker)
+            {
+                return Poll::Pending;
+            }
+            let now = T::elapsed();
+            match this.connection.readable(this.side, now, waker)? {
+                Readable::End => return Poll::Ready(Ok(())),
+                Readable::Nothing => return Poll::Pending,
+                Readable::NotBefore(due) => ready!(this.poll_until(due, context)),
+                Readable::Bytes(due) => {
+                    let length = due.min(this.arrived.len()).min(buffer.remaining());
+                    // They are due and still below: `pull` has left a waker there.
+                    if length == 0 {
+                        return Poll::Pending;
+                    }
+                    take(&mut this.arrived, buffer, length);
+                    this.connection.taken(this.side, length);
+                    let (from, to) = (
+                        this.connection.host(this.side.peer()),
+                        this.connection.host(this.side),
+                    );
+                    this.network.trace().record(
+                        now,
+                        Place::Link(from, to),
+                        "bytes",
+                        Detail::Number(length as u64),
+                    );
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+fn take(arrived: &mut VecDeque<u8>, buffer: &mut ReadBuf<'_>, length: usize) {
+    let (front, back) = arrived.as_slices();
+    let first = front.len().min(length);
+    buffer.put_slice(&front[..first]);
+    buffer.put_slice(&back[..length - first]);
+    arrived.drain(..length);
+}
+
+impl<S: AsyncWrite + Unpin, T: Time> AsyncWrite for Linked<S, T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let now = T::elapsed();
+        // The poll in which a machine's power went may go on for a while, but nothing leaves the machine any more.
+        if this.network.is_dark(this.connection.host(this.side)) {
+            return Poll::Pending;
+        }
+        let Some(room) = this.connection.room(this.side, now, context.waker())? else {
+            return Poll::Pending;
+        };
+        let bytes = &bytes[..bytes.len().min(room)];
+        let length = if this.connection.is_heard(this.side) {
+            // Below, a peer that ended may be an error before its end is due here: then nobody reads, and it is no news.
+            match Pin::new(&mut this.below).poll_write(context, bytes) {
+                Poll::Ready(written) => written.unwrap_or(bytes.len()),
+                Poll::Pending => return Poll::Pending,
+            }
+        } else {
+            bytes.len()
+        };
+        // madsim sends on a flush only.
+        let _ = Pin::new(&mut this.below).poll_flush(context);
+        this.network
+            .written(&this.connection, this.side, length, now);
+        Poll::Ready(Ok(length))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.network.shut(&this.connection, this.side, T::elapsed());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S, T: Time> Drop for Linked<S, T> {
+    fn drop(&mut self) {
+        self.network
+            .closed(&self.connection, self.side, T::elapsed());
+    }
+}

@@ -1,0 +1,182 @@
+//! Everything that a run varies, derived from the seed in one place and printed before the run.
+//!
+//! A *swarm* run does not have every fault at a little of each: which faults exist at all is drawn first, and how hard
+//! each is second. Runs without partitions find what partitions hide, and the other way round. Speeds of disks and links
+//! are no faults; they are drawn for each machine, because several bugs show only when one disk is slower than the rest.
+
+use std::fmt;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::SmallRng;
+
+use crate::disk::DiskSpeed;
+use crate::faults::Kind;
+use crate::seed::Seed;
+
+/// What a run varies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// How many nodes there are.
+    pub nodes: u16,
+    /// The speed of each node's disk, in the order of nodes.
+    pub disks: Vec<DiskSpeed>,
+    /// A message between machines takes at least this long.
+    pub delay_least: Duration,
+    /// And at most this long.
+    pub delay_most: Duration,
+    /// Which faults exist, each with its weight against the others.
+    pub faults: Vec<(Kind, u32)>,
+    /// The mean time between two faults.
+    pub fault_every: Duration,
+    /// The mean time that a fault lasts.
+    pub fault_lasts: Duration,
+    /// How far a clock drifts at most, in millionths.
+    pub drift_per_million: i32,
+}
+
+impl Options {
+    /// A cluster of equal machines on a good network, without a fault.
+    #[must_use]
+    pub fn none(nodes: u16) -> Self {
+        Self {
+            nodes,
+            disks: vec![DiskSpeed::syncing_in(Duration::from_millis(1)); nodes.into()],
+            delay_least: Duration::from_micros(200),
+            delay_most: Duration::from_millis(2),
+            faults: Vec::new(),
+            fault_every: Duration::from_secs(3600),
+            fault_lasts: Duration::ZERO,
+            drift_per_million: 0,
+        }
+    }
+
+    /// Crashes and nothing else, on machines whose speeds the seed draws: the run to start an investigation with.
+    #[must_use]
+    pub fn lite(nodes: u16, seed: Seed) -> Self {
+        let mut rng = seed.labelled("options").rng();
+        Self {
+            faults: vec![(Kind::Crash, 1)],
+            fault_every: Duration::from_secs(3),
+            fault_lasts: Duration::from_secs(1),
+            ..Self::drawn(nodes, &mut rng)
+        }
+    }
+
+    /// Any of the faults that the cluster has to survive, as hard as the seed says.
+    #[must_use]
+    pub fn swarm(nodes: u16, seed: Seed) -> Self {
+        let mut rng = seed.labelled("options").rng();
+        let mut faults: Vec<(Kind, u32)> = Vec::new();
+        for kind in Kind::SURVIVABLE {
+            // Each is drawn whether or not it is taken, so that a kind added at the end changes none before it.
+            let (taken, weight) = (rng.random_bool(0.5), rng.random_range(1..=8));
+            if taken {
+                faults.push((kind, weight));
+            }
+        }
+        let every = Duration::from_millis(rng.random_range(300..5000));
+        let lasts = Duration::from_millis(rng.random_range(100..6000));
+        let drift = if rng.random_bool(0.3) {
+            rng.random_range(0..50_000)
+        } else {
+            0
+        };
+        Self {
+            faults,
+            fault_every: every,
+            fault_lasts: lasts,
+            drift_per_million: drift,
+            ..Self::drawn(nodes, &mut rng)
+        }
+    }
+
+    /// Machines and links of drawn speeds, no fault.
+    fn drawn(nodes: u16, rng: &mut SmallRng) -> Self {
+        let usual = Duration::from_micros(rng.random_range(100..4000));
+        let slow_one = rng.random_bool(0.4).then(|| rng.random_range(0..nodes));
+        let disk = |node| {
+            let speed = DiskSpeed::syncing_in(usual);
+            if Some(node) == slow_one {
+                speed.slower(6)
+            } else {
+                speed
+            }
+        };
+        let delay_least = Duration::from_micros(rng.random_range(50..2000));
+        Self {
+            disks: (0..nodes).map(disk).collect(),
+            delay_least,
+            delay_most: delay_least + Duration::from_micros(rng.random_range(100..15_000)),
+            ..Self::none(nodes)
+        }
+    }
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nodes={} syncs=", self.nodes)?;
+        for (index, disk) in self.disks.iter().enumerate() {
+            write!(f, "{}{:?}", if index == 0 { "" } else { "," }, disk.sync)?;
+        }
+        write!(
+            f,
+            " delay={:?}..{:?} faults=",
+            self.delay_least, self.delay_most
+        )?;
+        for (index, (kind, weight)) in self.faults.iter().enumerate() {
+            write!(
+                f,
+                "{}{}:{weight}",
+                if index == 0 { "" } else { "," },
+                kind.name()
+            )?;
+        }
+        let (every, lasts, drift) = (self.fault_every, self.fault_lasts, self.drift_per_million);
+        write!(f, " every={every:?} lasts={lasts:?} drift={drift}ppm")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn options_follow_from_the_seed_and_are_printed_in_full() {
+        let options = Options::swarm(5, Seed::new(3));
+        assert_eq!(options, Options::swarm(5, Seed::new(3)));
+        assert_ne!(options, Options::swarm(5, Seed::new(4)));
+        let printed = options.to_string();
+        assert!(
+            options
+                .faults
+                .iter()
+                .all(|(kind, _)| printed.contains(kind.name())),
+            "{printed}"
+        );
+        assert_eq!(printed.lines().count(), 1);
+    }
+
+    #[test]
+    fn seeds_choose_different_sets_of_faults_and_some_choose_few() {
+        let all: Vec<Options> = (0..200)
+            .map(|seed| Options::swarm(3, Seed::new(seed)))
+            .collect();
+        let sets: BTreeSet<Vec<Kind>> = all
+            .iter()
+            .map(|options| options.faults.iter().map(|(kind, _)| *kind).collect())
+            .collect();
+        assert!(sets.len() > 150);
+        let fewest = all.iter().map(|options| options.faults.len()).min();
+        assert!(fewest < Some(Kind::SURVIVABLE.len() / 3), "{fewest:?}");
+        let uneven = all.iter().filter(|options| {
+            options
+                .disks
+                .iter()
+                .any(|disk| disk.sync != options.disks[0].sync)
+        });
+        assert!(uneven.count() > 40, "one slow disk is a common case");
+    }
+}

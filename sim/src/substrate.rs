@@ -1,0 +1,48 @@
+//! What a simulator has to give: time, tasks and plain streams. Everything else is ours and the same in every world.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::hash::Hash;
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::host::HostId;
+
+/// Simulated time.
+pub trait Time: 'static {
+    /// A wait in progress.
+    type Wait: Future<Output = ()> + Send + 'static;
+
+    /// How long the world has run.
+    fn elapsed() -> Duration;
+
+    /// Completes after `duration`.
+    fn wait(duration: Duration) -> Self::Wait;
+}
+
+/// A simulator, below the faults.
+pub trait Substrate: Time + Debug + Clone + Copy + Default + Eq + Ord + Hash + Send + Sync {
+    /// A connection without faults.
+    type Plain: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+    /// Where they arrive.
+    type Acceptor: Send + Sync + 'static;
+
+    /// Starts a task of the simulated machine that the caller runs on.
+    fn spawn(task: impl Future<Output = ()> + Send + 'static);
+
+    /// Listens on a port of the machine that the caller runs on.
+    fn bind(port: u16) -> impl Future<Output = io::Result<Self::Acceptor>> + Send;
+
+    /// The next connection, and the machine and port that it comes from.
+    fn accept(
+        acceptor: &Self::Acceptor,
+    ) -> impl Future<Output = io::Result<(Self::Plain, (HostId, u16))>> + Send;
+
+    /// Connects to a port of a machine; answers the own port, too.
+    fn connect(
+        host: HostId,
+        port: u16,
+    ) -> impl Future<Output = io::Result<(Self::Plain, u16)>> + Send;
+}

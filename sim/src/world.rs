@@ -1,0 +1,589 @@
+//! A world of machines: what can be done to them, and time that is ours to spend.
+//!
+//! [`World`] is what a scenario needs and what real processes can offer as well, each in its own way, or say that they
+//! cannot; [`SimulatedTime`] is what only a simulation has. [`Simulation`] is both, over either simulator.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use quorate::runtime::Runtime;
+use tokio::sync::mpsc;
+
+use crate::disk::{CrashMode, DiskSpeed, seed_sqlite};
+use crate::host::HostId;
+use crate::machine::{Ambient, Life, Machine};
+use crate::net::{Effect, Network, Rule, RuleId};
+use crate::runtime::Simulated;
+use crate::seed::Seed;
+use crate::simulator::{MachineFuture, Simulator, Software};
+use crate::substrate::{Substrate, Time};
+use crate::sync::guard;
+use crate::trace::{Detail, Keep, Place, Trace};
+
+/// What became of a request to a world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is so now.
+    Installed,
+    /// There was nothing to do it to: the machine runs already, is down already, has no such thing.
+    Skipped(&'static str),
+    /// This world cannot do it.
+    Unsupported,
+}
+
+/// Machines and links that can be made to fail.
+pub trait World {
+    /// Starts the software of a machine.
+    fn start(&mut self, host: HostId) -> Outcome;
+    /// Cuts the power of a machine; what its disk had not synced survives in this mode.
+    fn crash(&mut self, host: HostId, mode: CrashMode) -> Outcome;
+    /// Kills the process; the machine stays, and its kernel says goodbye on its connections.
+    fn kill(&mut self, host: HostId) -> Outcome;
+    /// Stops the process without ending it.
+    fn pause(&mut self, host: HostId) -> Outcome;
+    /// Lets a paused process go on.
+    fn resume(&mut self, host: HostId) -> Outcome;
+    /// Replaces the disk of a machine that is down by an empty one.
+    fn wipe(&mut self, host: HostId) -> Outcome;
+    /// Puts rules on links; they can be taken back by what is answered.
+    fn cut(&mut self, rules: Vec<Rule>) -> (Outcome, Vec<RuleId>);
+    /// Takes rules back.
+    fn mend(&mut self, rules: &[RuleId]) -> Outcome;
+    /// Takes back every fault of links, clocks and disks, and resumes what is paused. What is down stays down.
+    fn heal(&mut self) -> Outcome;
+    /// Whether a machine's process runs.
+    fn is_running(&self, host: HostId) -> bool;
+}
+
+/// Time that goes on only when it is told to.
+pub trait SimulatedTime {
+    /// How long the world has run.
+    fn now(&self) -> Duration;
+    /// Lets the world run for so long.
+    fn advance(&mut self, duration: Duration);
+}
+
+/// Makes the future that a machine's process is, at each start.
+pub type Process = Arc<dyn Fn() -> MachineFuture + Send + Sync>;
+
+/// A machine as the world keeps it.
+struct Slot {
+    machine: Arc<Machine>,
+    process: Process,
+    /// What the machine's software finds when it starts.
+    boot: Arc<Mutex<Option<Boot>>>,
+    running: Option<Running>,
+    /// What survives of the disk's unsynced changes at the next start, if somebody has said so.
+    crash_mode: Option<CrashMode>,
+}
+
+/// A process that runs: its life, and where tasks are put into it.
+struct Running {
+    life: Arc<Life>,
+    tasks: mpsc::UnboundedSender<MachineFuture>,
+}
+
+struct Boot {
+    life: Arc<Life>,
+    tasks: mpsc::UnboundedReceiver<MachineFuture>,
+}
+
+/// What is done later by itself.
+#[derive(Debug, Clone)]
+pub enum Later {
+    /// Rules are taken back.
+    Mend(Vec<RuleId>),
+    /// A machine is started.
+    Start(HostId),
+    /// A machine is resumed.
+    Resume(HostId),
+    /// A disk gets its speed back.
+    DiskSpeed(HostId, DiskSpeed),
+    /// A disk's faults end.
+    HealDisk(HostId),
+    /// A clock is right again.
+    HealClock(HostId),
+}
+
+/// A simulated world over the simulator `M`.
+pub struct Simulation<M: Simulator> {
+    simulator: M,
+    seed: Seed,
+    trace: Trace,
+    network: Network,
+    slots: BTreeMap<HostId, Slot>,
+    agenda: BTreeMap<(Duration, u64), Later>,
+    planned: u64,
+    fired: BTreeMap<&'static str, u64>,
+    /// Machines that are started again so long after their fuse has cut their power.
+    restarts: BTreeMap<HostId, Duration>,
+    crash_modes: rand::rngs::SmallRng,
+}
+
+/// Runs `body` in a fresh world on a thread of its own: what a thread remembers of an earlier run, its hash keys for one,
+/// would make the next one differ.
+///
+/// # Panics
+/// With what `body` panicked with.
+pub fn simulate<M: Simulator, T: Send>(
+    seed: Seed,
+    keep: Keep,
+    body: impl FnOnce(&mut Simulation<M>) -> T + Send,
+) -> T {
+    let run = move || {
+        seed_sqlite(seed.number());
+        body(&mut Simulation::new(seed, keep))
+    };
+    let joined = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(format!("{} {seed}", M::NAME));
+        thread
+            .spawn_scoped(scope, run)
+            .expect("the operating system can start a thread")
+            .join()
+    });
+    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+impl<M: Simulator> Simulation<M> {
+    fn new(seed: Seed, keep: Keep) -> Self {
+        let trace = Trace::new(keep);
+        let network = Network::new(seed.labelled("network"), trace.clone());
+        Self {
+            simulator: M::new(seed.labelled("scheduler")),
+            seed,
+            trace,
+            network,
+            slots: BTreeMap::new(),
+            agenda: BTreeMap::new(),
+            planned: 0,
+            fired: BTreeMap::new(),
+            restarts: BTreeMap::new(),
+            crash_modes: seed.labelled("crash modes").rng(),
+        }
+    }
+
+    /// The seed of the run.
+    #[must_use]
+    pub fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// What has happened.
+    #[must_use]
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The network.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The machines, by number.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<HostId> {
+        self.slots.keys().copied().collect()
+    }
+
+    /// Plugs a machine in that will run `process` once it is started.
+    pub fn plug(&mut self, host: HostId, process: Process) {
+        let seed = self.seed.labelled("machines").indexed(host.number().into());
+        let machine = Machine::new(host, seed, self.network.clone(), self.trace.clone());
+        let clocked = Arc::downgrade(&machine);
+        machine.disk().set_clock(Arc::new(move || {
+            let wall = |machine: Arc<Machine>| machine.clock().wall(M::Substrate::elapsed());
+            clocked.upgrade().map_or(Duration::ZERO, |machine| {
+                Duration::from_millis(wall(machine).millis())
+            })
+        }));
+        let boot = Arc::new(Mutex::new(None));
+        self.simulator
+            .plug(host, software::<M::Substrate>(Arc::clone(&boot)));
+        self.slots.insert(
+            host,
+            Slot {
+                machine,
+                process,
+                boot,
+                running: None,
+                crash_mode: None,
+            },
+        );
+    }
+
+    /// A machine.
+    ///
+    /// # Panics
+    /// When there is none of this number, which is a mistake of the test.
+    #[must_use]
+    pub fn machine(&self, host: HostId) -> &Arc<Machine> {
+        &self
+            .slots
+            .get(&host)
+            .expect("the machine was plugged in")
+            .machine
+    }
+
+    /// Starts a task in the running process of a machine. Nothing happens, and no answer comes, when none runs.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        host: HostId,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Answer<T> {
+        let answer = Answer {
+            value: Arc::new(Mutex::new(None)),
+        };
+        let told = answer.clone();
+        let task: MachineFuture = Box::pin(async move {
+            let value = task.await;
+            *guard(&told.value) = Some(value);
+        });
+        if let Some(running) = self.slots.get(&host).and_then(|slot| slot.running.as_ref()) {
+            // The receiver lives as long as the process.
+            let _ = running.tasks.send(task);
+        }
+        answer
+    }
+
+    /// Lets the world run until `condition` answers something, for at most `bound`.
+    pub fn until<T>(
+        &mut self,
+        bound: Duration,
+        mut condition: impl FnMut(&Self) -> Option<T>,
+    ) -> Option<T> {
+        let deadline = self.now() + bound;
+        loop {
+            if let Some(value) = condition(self) {
+                return Some(value);
+            }
+            if self.now() >= deadline {
+                return None;
+            }
+            self.step();
+        }
+    }
+
+    /// Runs a task on a machine to its end, for at most `bound`.
+    pub fn run<T: Send + 'static>(
+        &mut self,
+        host: HostId,
+        bound: Duration,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let answer = self.spawn(host, task);
+        self.until(bound, |_| answer.take())
+    }
+
+    /// Does something later.
+    pub fn later(&mut self, delay: Duration, what: Later) {
+        self.planned += 1;
+        self.agenda.insert((self.now() + delay, self.planned), what);
+    }
+
+    /// Starts a machine again so long after its disk's fuse has cut its power.
+    pub fn start_when_dark(&mut self, host: HostId, delay: Duration) {
+        self.restarts.insert(host, delay);
+    }
+
+    /// How often each fault fired, those of the disks included.
+    #[must_use]
+    pub fn fired(&self) -> BTreeMap<&'static str, u64> {
+        let mut fired = self.fired.clone();
+        for slot in self.slots.values() {
+            for (fault, times) in slot.machine.disk().fired() {
+                *fired.entry(fault.name()).or_default() += times;
+            }
+        }
+        fired
+    }
+
+    /// Counts and traces that a fault fired.
+    pub fn count(&mut self, place: Place, fault: &'static str, detail: String) {
+        *self.fired.entry(fault).or_default() += 1;
+        self.trace
+            .record(self.now(), place, fault, Detail::Text(detail));
+    }
+
+    /// What tasks panicked with, with their machine.
+    #[must_use]
+    pub fn panics(&self) -> Vec<(HostId, String)> {
+        let of = |slot: &Slot| {
+            slot.machine
+                .panics()
+                .into_iter()
+                .map(|text| (slot.machine.id(), text))
+                .collect::<Vec<_>>()
+        };
+        self.slots.values().flat_map(of).collect()
+    }
+
+    fn step(&mut self) {
+        self.keep_appointments();
+        self.simulator.step();
+        self.notice_power_losses();
+    }
+
+    fn keep_appointments(&mut self) {
+        while let Some(entry) = self.agenda.first_entry()
+            && entry.key().0 <= self.simulator.elapsed()
+        {
+            match entry.remove() {
+                Later::Mend(rules) => drop(self.mend(&rules)),
+                Later::Start(host) => drop(self.start(host)),
+                Later::Resume(host) => drop(self.resume(host)),
+                Later::DiskSpeed(host, speed) => self.machine(host).disk().set_speed(speed),
+                Later::HealDisk(host) => self.machine(host).disk().heal(),
+                Later::HealClock(host) => self.machine(host).clock().heal(self.now()),
+            }
+        }
+    }
+
+    /// A fuse has cut a machine's power from inside: its tasks are frozen already, and now dropped.
+    fn notice_power_losses(&mut self) {
+        let lost = |slot: &&Slot| slot.running.is_some() && !slot.machine.disk().is_powered();
+        let dark: Vec<HostId> = self
+            .slots
+            .values()
+            .filter(lost)
+            .map(|slot| slot.machine.id())
+            .collect();
+        for host in dark {
+            self.count(Place::Host(host), "power-lost", String::new());
+            self.drop_process(host);
+            if let Some(delay) = self.restarts.remove(&host) {
+                self.later(delay, Later::Start(host));
+            }
+        }
+    }
+
+    /// The links fall silent first and the tasks are dropped afterwards, so that nobody says goodbye.
+    fn drop_process(&mut self, host: HostId) {
+        if let Some(slot) = self.slots.get_mut(&host)
+            && let Some(running) = slot.running.take()
+        {
+            running.life.end();
+            if !slot.machine.disk().is_powered() {
+                self.network.power_lost(host);
+            }
+            slot.machine.resume();
+            self.simulator.stop(host);
+        }
+    }
+}
+
+/// What a task on a machine will answer.
+pub struct Answer<T> {
+    value: Arc<Mutex<Option<T>>>,
+}
+
+impl<T> Clone for Answer<T> {
+    fn clone(&self) -> Self {
+        Self {
+            value: Arc::clone(&self.value),
+        }
+    }
+}
+
+impl<T> Answer<T> {
+    /// The answer, once, if it is there.
+    #[must_use]
+    pub fn take(&self) -> Option<T> {
+        guard(&self.value).take()
+    }
+}
+
+impl<T> fmt::Debug for Answer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if guard(&self.value).is_some() {
+            "Answer(there)"
+        } else {
+            "Answer(awaited)"
+        })
+    }
+}
+
+/// A machine without a process waits for ever; one with a process runs the tasks that are put into it.
+fn software<S: Substrate>(boot: Arc<Mutex<Option<Boot>>>) -> Software {
+    Arc::new(move || {
+        let boot = guard(&boot).take();
+        Box::pin(async move {
+            if let Some(Boot { life, mut tasks }) = boot {
+                let run = async move {
+                    while let Some(task) = tasks.recv().await {
+                        // Dropping the handle lets it run on.
+                        let _task = Simulated::<S>::spawn(task);
+                    }
+                };
+                let (process, _ends) = Ambient::new(life, run, S::elapsed);
+                process.await;
+            }
+            std::future::pending::<()>().await;
+        })
+    })
+}
+
+impl<M: Simulator> World for Simulation<M> {
+    fn start(&mut self, host: HostId) -> Outcome {
+        let now = self.now();
+        let random = CrashMode::random(&mut self.crash_modes);
+        let Some(slot) = self.slots.get_mut(&host) else {
+            return Outcome::Skipped("no such machine");
+        };
+        if slot.running.is_some() {
+            return Outcome::Skipped("runs already");
+        }
+        let disk = slot.machine.disk();
+        if !disk.is_powered() {
+            disk.restart(slot.crash_mode.take().unwrap_or(random));
+        }
+        let life = Life::new(Arc::clone(&slot.machine));
+        let (sender, tasks) = mpsc::unbounded_channel();
+        // The receiver is two lines away.
+        let _ = sender.send((slot.process)());
+        *guard(&slot.boot) = Some(Boot {
+            life: Arc::clone(&life),
+            tasks,
+        });
+        slot.running = Some(Running {
+            life,
+            tasks: sender,
+        });
+        self.network.power_back(host, now);
+        self.network.machine_changed();
+        self.trace
+            .record(now, Place::Host(host), "start", Detail::Number(0));
+        self.simulator.restart(host);
+        Outcome::Installed
+    }
+
+    fn crash(&mut self, host: HostId, mode: CrashMode) -> Outcome {
+        let Some(slot) = self.slots.get_mut(&host) else {
+            return Outcome::Skipped("no such machine");
+        };
+        if slot.running.is_none() {
+            return Outcome::Skipped("is down");
+        }
+        slot.machine.disk().cut_power();
+        slot.crash_mode = Some(mode);
+        self.count(Place::Host(host), "crash", format!("{mode:?}"));
+        self.drop_process(host);
+        Outcome::Installed
+    }
+
+    fn kill(&mut self, host: HostId) -> Outcome {
+        let now = self.now();
+        let Some(slot) = self.slots.get_mut(&host) else {
+            return Outcome::Skipped("no such machine");
+        };
+        if slot.running.is_none() {
+            return Outcome::Skipped("is down");
+        }
+        slot.machine.disk().end_process();
+        self.count(Place::Host(host), "kill", String::new());
+        self.network.process_ended(host, now);
+        self.drop_process(host);
+        Outcome::Installed
+    }
+
+    fn pause(&mut self, host: HostId) -> Outcome {
+        let Some(slot) = self.slots.get_mut(&host) else {
+            return Outcome::Skipped("no such machine");
+        };
+        if slot.running.is_none() || slot.machine.is_paused() {
+            return Outcome::Skipped("does not run");
+        }
+        slot.machine.pause();
+        self.count(Place::Host(host), "pause", String::new());
+        Outcome::Installed
+    }
+
+    fn resume(&mut self, host: HostId) -> Outcome {
+        let now = self.now();
+        let Some(slot) = self.slots.get_mut(&host) else {
+            return Outcome::Skipped("no such machine");
+        };
+        if !slot.machine.is_paused() {
+            return Outcome::Skipped("is not paused");
+        }
+        slot.machine.resume();
+        self.trace
+            .record(now, Place::Host(host), "resume", Detail::Number(0));
+        Outcome::Installed
+    }
+
+    fn wipe(&mut self, host: HostId) -> Outcome {
+        let Some(slot) = self.slots.get_mut(&host) else {
+            return Outcome::Skipped("no such machine");
+        };
+        if slot.running.is_some() {
+            return Outcome::Skipped("runs");
+        }
+        slot.machine.disk().wipe();
+        self.count(Place::Host(host), "wipe", String::new());
+        Outcome::Installed
+    }
+
+    fn cut(&mut self, rules: Vec<Rule>) -> (Outcome, Vec<RuleId>) {
+        let Some(first) = rules.first() else {
+            return (Outcome::Skipped("no link is meant"), Vec::new());
+        };
+        let fault = match first.effect {
+            Effect::Block => "link-blocked",
+            Effect::Forget => "link-forgotten",
+            Effect::Refuse => "link-refused",
+            Effect::Delay { .. } => "link-delay",
+            Effect::LongTail { .. } => "link-long-tail",
+            Effect::Loss { .. } => "link-loss",
+            Effect::Bandwidth { .. } => "link-bandwidth",
+        };
+        self.count(Place::World, fault, format!("{rules:?}"));
+        (Outcome::Installed, self.network.add(rules))
+    }
+
+    fn mend(&mut self, rules: &[RuleId]) -> Outcome {
+        self.network.remove(rules);
+        self.trace.record(
+            self.now(),
+            Place::World,
+            "mend",
+            Detail::Number(rules.len() as u64),
+        );
+        Outcome::Installed
+    }
+
+    fn heal(&mut self) -> Outcome {
+        let now = self.now();
+        self.network.heal();
+        for slot in self.slots.values() {
+            slot.machine.clock().heal(now);
+            slot.machine.disk().heal();
+            slot.machine.resume();
+        }
+        self.trace
+            .record(now, Place::World, "heal", Detail::Number(0));
+        Outcome::Installed
+    }
+
+    fn is_running(&self, host: HostId) -> bool {
+        self.slots
+            .get(&host)
+            .is_some_and(|slot| slot.running.is_some())
+    }
+}
+
+impl<M: Simulator> SimulatedTime for Simulation<M> {
+    fn now(&self) -> Duration {
+        self.simulator.elapsed()
+    }
+
+    fn advance(&mut self, duration: Duration) {
+        let target = self.now() + duration;
+        while self.now() < target {
+            self.step();
+        }
+    }
+}
