@@ -17,6 +17,10 @@
 //! | `world.rs` | what can be done to machines and links, and time |
 //! | `faults/` | faults as values, what a cluster has to survive, and the plan of a run |
 //! | `options.rs` | everything that a run varies, from the seed, in one line |
+//! | `invariants/` | what must hold at every moment, checked as it happens |
+//! | `cluster.rs` | a cluster of real nodes, driven in prose |
+//! | `liveness.rs` | whether a cluster has come together, or the first reason why not |
+//! | `determinism.rs` | two runs of one seed, compared |
 //! | `trace.rs` | what happened, and its digest |
 
 #[cfg(not(madsim))]
@@ -26,9 +30,13 @@ compile_error!(
 );
 
 pub mod clock;
+pub mod cluster;
+pub mod determinism;
 pub mod disk;
 pub mod faults;
 pub mod host;
+pub mod invariants;
+pub mod liveness;
 pub mod machine;
 pub mod madsim;
 pub mod net;

@@ -14,13 +14,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use quorate::runtime::TaskEnd;
+use quorate::runtime::{Event, TaskEnd};
 use rand::rngs::SmallRng;
 use tokio::sync::oneshot;
 
 use crate::clock::MachineClock;
 use crate::disk::{Disk, Mount};
 use crate::host::HostId;
+use crate::invariants::{Witness, kind};
 use crate::net::Network;
 use crate::seed::Seed;
 use crate::sync::guard;
@@ -37,6 +38,7 @@ pub struct Machine {
     secrets: Mutex<SmallRng>,
     gate: Mutex<Gate>,
     panics: Mutex<Vec<String>>,
+    witness: Witness,
 }
 
 /// Holds the tasks of a paused machine back.
@@ -50,7 +52,13 @@ struct Gate {
 impl Machine {
     /// A machine with an empty disk, plugged into the network.
     #[must_use]
-    pub fn new(id: HostId, seed: Seed, network: Network, trace: Trace) -> Arc<Self> {
+    pub fn new(
+        id: HostId,
+        seed: Seed,
+        network: Network,
+        trace: Trace,
+        witness: Witness,
+    ) -> Arc<Self> {
         let disk = Disk::new(seed.labelled("disk"));
         network.plug(id, disk.clone());
         Arc::new(Self {
@@ -63,6 +71,7 @@ impl Machine {
             secrets: Mutex::new(seed.labelled("secrets").rng()),
             gate: Mutex::new(Gate::default()),
             panics: Mutex::new(Vec::new()),
+            witness,
         })
     }
 
@@ -119,6 +128,14 @@ impl Machine {
     #[must_use]
     pub fn take_panics(&self) -> Vec<String> {
         std::mem::take(&mut guard(&self.panics))
+    }
+
+    /// A node on it did something.
+    pub(crate) fn tell(&self, elapsed: Duration, event: &Event) {
+        let detail = Detail::Text(format!("{event:?}"));
+        self.trace
+            .record(elapsed, Place::Host(self.id), kind(event), detail);
+        self.witness.see(elapsed, self.id, event);
     }
 
     pub(crate) fn jitter(&self) -> MutexGuard<'_, SmallRng> {

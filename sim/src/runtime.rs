@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use quorate::runtime::{Instant, Listener, Runtime, TaskEnd, TaskHandle, WallTime, Worker};
+use quorate::runtime::{Event, Instant, Listener, Runtime, TaskEnd, TaskHandle, WallTime, Worker};
 use rand::Rng;
 use tokio::sync::{mpsc, oneshot};
 
@@ -129,6 +129,13 @@ impl<S: Substrate> Runtime for Simulated<S> {
 
     fn disk() -> Mount {
         here().mount.clone()
+    }
+
+    fn observe(event: impl FnOnce() -> Event) {
+        // A destructor of a dying machine does nothing any more that anyone could rely on.
+        if let Some(life) = current().filter(|life| !life.is_over()) {
+            life.machine.tell(S::elapsed(), &event());
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::disk::{CrashMode, DiskSpeed, seed_sqlite};
 use crate::host::HostId;
+use crate::invariants::Witness;
 use crate::machine::{Ambient, Life, Machine};
 use crate::net::{Effect, Network, Rule, RuleId};
 use crate::runtime::Simulated;
@@ -113,6 +114,7 @@ pub struct Simulation<M: Simulator> {
     simulator: M,
     seed: Seed,
     trace: Trace,
+    witness: Witness,
     network: Network,
     slots: BTreeMap<HostId, Slot>,
     agenda: BTreeMap<(Duration, u64), Later>,
@@ -155,6 +157,7 @@ impl<M: Simulator> Simulation<M> {
             simulator: M::new(seed.labelled("scheduler")),
             seed,
             trace,
+            witness: Witness::new(),
             network,
             slots: BTreeMap::new(),
             agenda: BTreeMap::new(),
@@ -183,6 +186,12 @@ impl<M: Simulator> Simulation<M> {
         &self.network
     }
 
+    /// Who holds the nodes to what they told.
+    #[must_use]
+    pub fn witness(&self) -> &Witness {
+        &self.witness
+    }
+
     /// The machines, by number.
     #[must_use]
     pub fn hosts(&self) -> Vec<HostId> {
@@ -192,7 +201,13 @@ impl<M: Simulator> Simulation<M> {
     /// Plugs a machine in that will run `process` once it is started.
     pub fn plug(&mut self, host: HostId, process: Process) {
         let seed = self.seed.labelled("machines").indexed(host.number().into());
-        let machine = Machine::new(host, seed, self.network.clone(), self.trace.clone());
+        let machine = Machine::new(
+            host,
+            seed,
+            self.network.clone(),
+            self.trace.clone(),
+            self.witness.clone(),
+        );
         let clocked = Arc::downgrade(&machine);
         machine.disk().set_clock(Arc::new(move || {
             let wall = |machine: Arc<Machine>| machine.clock().wall(M::Substrate::elapsed());
@@ -523,6 +538,7 @@ impl<M: Simulator> World for Simulation<M> {
             return Outcome::Skipped("runs");
         }
         slot.machine.disk().wipe();
+        self.witness.forget(host);
         self.count(Place::Host(host), "wipe", String::new());
         Outcome::Installed
     }

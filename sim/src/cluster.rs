@@ -1,0 +1,614 @@
+//! A cluster of real nodes in a simulated world, to be driven in prose.
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use quorate_sim::{cluster::in_cluster, options::Options, seed::Seed, trace::Keep, turmoil::TurmoilWorld};
+//! in_cluster::<TurmoilWorld, _>(Seed::new(1), Options::none(3), Keep::Last(100), |cluster| {
+//!     let leader = cluster.leader().expect("a cluster that was formed has one");
+//!     cluster.put(leader, "key", "before").expect("acknowledged");
+//!     cluster.partition(&[leader]).heal_after(Duration::from_secs(5));
+//!     cluster.put_through(leader, "key", "after").expect("the others go on");
+//!     cluster.converge(Duration::from_secs(30)).expect("the leader that was cut off comes back");
+//!     assert_eq!(cluster.get(leader, "key").as_deref(), Some("after"));
+//! });
+//! ```
+//!
+//! Nodes are numbered from 1; the first makes the cluster and the others join it, each as production's nodes do.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use quorate::config::{Beginning, NodeConfig};
+use quorate::node::{Node, NodeError, join};
+use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
+use quorate::proto::store::command::Body;
+use quorate::raft::config::Timing;
+use quorate::raft::replica::Replica;
+use quorate::runtime::{Disk, Found, Runtime};
+use quorate::state::Response;
+
+use crate::disk::CrashMode;
+use crate::faults::Schedule;
+use crate::host::HostId;
+use crate::invariants::Finding;
+use crate::liveness::{NodeStatus, NotYet, Presence, converged};
+use crate::net::{Effect, Rule, RuleId, groups};
+use crate::options::Options;
+use crate::runtime::Simulated;
+use crate::seed::Seed;
+use crate::simulator::Simulator;
+use crate::sync::guard;
+use crate::trace::Keep;
+use crate::world::{Later, Outcome, SimulatedTime, Simulation, World, simulate};
+
+/// How long a single request may take before the handle gives up on it; longer than a node's own patience.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a node that did not start waits before it tries again, as a service manager would.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The runtime of the nodes of a world.
+type NodeRuntime<M> = Simulated<<M as Simulator>::Substrate>;
+
+/// What the nodes of a cluster show, by machine.
+type Registry<R> = Arc<Mutex<BTreeMap<HostId, Shown<R>>>>;
+
+enum Shown<R: Runtime> {
+    Starting(String),
+    Up(Weak<Replica<R>>),
+}
+
+/// A request that was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// It was not taken, for this reason.
+    Refused(String),
+    /// It may or may not take effect.
+    Unknown,
+}
+
+/// A cluster of nodes in a world.
+pub struct Cluster<'world, M: Simulator> {
+    world: &'world mut Simulation<M>,
+    options: Options,
+    nodes: Vec<HostId>,
+    registry: Registry<NodeRuntime<M>>,
+    timing: Timing,
+}
+
+/// Makes a world and a cluster in it, forms the cluster and gives it to `body`.
+///
+/// # Panics
+/// When the cluster does not form within a minute of simulated time, or with what `body` panicked with.
+pub fn in_cluster<M: Simulator, T: Send>(
+    seed: Seed,
+    options: Options,
+    keep: Keep,
+    body: impl FnOnce(&mut Cluster<'_, M>) -> T + Send,
+) -> T {
+    simulate::<M, T>(seed, keep, |world| {
+        let mut cluster = Cluster::plug(world, options);
+        if let Err(reason) = cluster.form(Duration::from_secs(60)) {
+            panic!(
+                "the cluster does not form: {reason}\n{}",
+                cluster.world.trace().lines().join("\n")
+            );
+        }
+        body(&mut cluster)
+    })
+}
+
+impl<'world, M: Simulator> Cluster<'world, M> {
+    /// Plugs the machines of a cluster in, without starting them.
+    pub fn plug(world: &'world mut Simulation<M>, options: Options) -> Self {
+        let nodes: Vec<HostId> = (1..=options.nodes).map(HostId::new).collect();
+        let registry: Registry<NodeRuntime<M>> = Arc::default();
+        let timing = Timing::default();
+        for (host, speed) in nodes.iter().zip(&options.disks) {
+            let (host, shown) = (*host, Arc::clone(&registry));
+            world.plug(
+                host,
+                Arc::new(move || {
+                    Box::pin(live::<NodeRuntime<M>>(host, timing, Arc::clone(&shown)))
+                }),
+            );
+            world.machine(host).disk().set_speed(*speed);
+        }
+        let delay = Effect::Delay {
+            least: options.delay_least,
+            most: options.delay_most,
+        };
+        world.network().add_speed(Rule::everywhere(delay));
+        Self {
+            world,
+            options,
+            nodes,
+            registry,
+            timing,
+        }
+    }
+
+    /// Starts every node and waits until all of them vote, as many as are wanted.
+    ///
+    /// # Errors
+    /// With the first reason why the cluster has not come together within `bound`.
+    pub fn form(&mut self, bound: Duration) -> Result<(), NotYet> {
+        for host in self.nodes.clone() {
+            let _ = self.world.start(host);
+        }
+        let wanted = match self.nodes.len() {
+            0..3 => 1,
+            3..5 => 3,
+            _ => 5,
+        };
+        let formed = |cluster: &Self| {
+            let nodes = cluster.status();
+            converged(&nodes, 0).is_ok() && nodes.iter().all(|node| node.voters == wanted)
+        };
+        let deadline = self.world.now() + bound;
+        while !formed(self) {
+            if self.world.now() >= deadline {
+                let status = self.status();
+                return converged(&status, 0).and(Err(NotYet::WriteFails(format!("{status:?}"))));
+            }
+            self.world.advance(self.timing.heartbeat());
+        }
+        self.world.witness().set_voters(wanted);
+        Ok(())
+    }
+
+    /// The world that the cluster is in.
+    pub fn world(&mut self) -> &mut Simulation<M> {
+        self.world
+    }
+
+    /// What the run varies.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// How many nodes there are.
+    #[must_use]
+    pub fn size(&self) -> u16 {
+        self.options.nodes
+    }
+
+    /// A node, to do something to it.
+    pub fn node(&mut self, number: u16) -> NodeHandle<'_, 'world, M> {
+        NodeHandle {
+            cluster: self,
+            host: HostId::new(number),
+        }
+    }
+
+    /// Cuts these nodes off from all the others, until the cut is healed.
+    pub fn partition(&mut self, numbers: &[u16]) -> Cut<'_, 'world, M> {
+        let apart: Vec<HostId> = numbers.iter().map(|number| HostId::new(*number)).collect();
+        let others = self
+            .nodes
+            .iter()
+            .copied()
+            .filter(|host| !apart.contains(host))
+            .collect();
+        self.cut(groups(&[apart, others]))
+    }
+
+    /// Lets nothing come from these nodes to those; the way back is open.
+    pub fn one_way(&mut self, from: &[u16], to: &[u16]) -> Cut<'_, 'world, M> {
+        let hosts = |numbers: &[u16]| {
+            numbers
+                .iter()
+                .map(|number| HostId::new(*number))
+                .collect::<Vec<_>>()
+        };
+        self.cut(vec![Rule::one_way(&hosts(from), &hosts(to))])
+    }
+
+    /// Puts rules on links.
+    pub fn cut(&mut self, rules: Vec<Rule>) -> Cut<'_, 'world, M> {
+        let (_, rules) = self.world.cut(rules);
+        Cut {
+            cluster: self,
+            rules,
+        }
+    }
+
+    /// Lets the cluster run.
+    pub fn advance(&mut self, duration: Duration) {
+        self.world.advance(duration);
+    }
+
+    /// Lets the faults of a plan happen for so long. Faults that are not over then end on their own, or with a heal.
+    pub fn suffer(&mut self, plan: &mut Schedule, duration: Duration) {
+        let deadline = self.world.now() + duration;
+        for planned in plan {
+            let due = self.world.now() + planned.after;
+            if due >= deadline {
+                break;
+            }
+            self.world.advance(planned.after);
+            let _ = planned.fault.inject(self.world, planned.lasts);
+        }
+        self.world
+            .advance(deadline.saturating_sub(self.world.now()));
+    }
+
+    /// Ends every fault and starts what is down.
+    pub fn heal(&mut self) {
+        let _ = self.world.heal();
+        for host in self.nodes.clone() {
+            let _ = self.world.start(host);
+        }
+    }
+
+    /// Who leads, if the nodes that are up and know a leader agree.
+    #[must_use]
+    pub fn leader(&self) -> Option<u16> {
+        let leads = |host: &HostId| {
+            let replica = self.replica(*host)?;
+            (replica.leader() == Some(replica.peers().identity().node))
+                .then(|| (replica.metrics().map(|m| m.current_term), host.number()))
+        };
+        self.nodes
+            .iter()
+            .filter_map(leads)
+            .max()
+            .map(|(_, number)| number)
+    }
+
+    fn replica(&self, host: HostId) -> Option<Arc<Replica<NodeRuntime<M>>>> {
+        if !self.world.is_running(host) {
+            return None;
+        }
+        match guard(&self.registry).get(&host) {
+            Some(Shown::Up(replica)) => replica.upgrade(),
+            Some(Shown::Starting(_)) | None => None,
+        }
+    }
+
+    /// Runs something on a node's replica to its end.
+    fn on<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+        &mut self,
+        number: u16,
+        ask: impl FnOnce(Arc<Replica<NodeRuntime<M>>>) -> F,
+    ) -> Result<T, Failure> {
+        let host = HostId::new(number);
+        let replica = self
+            .replica(host)
+            .ok_or_else(|| Failure::Refused(format!("{host} is not up")))?;
+        self.world
+            .run(host, PATIENCE, ask(replica))
+            .ok_or(Failure::Unknown)
+    }
+
+    /// Brings a command into the log through a node.
+    ///
+    /// # Errors
+    /// When it was not acknowledged.
+    pub fn command(&mut self, number: u16, body: Body) -> Result<Response, Failure> {
+        let answer = self.on(number, |replica| async move { replica.command(body).await })?;
+        answer.map_err(|error| match error {
+            quorate::raft::proposer::ProposeError::Unknown => Failure::Unknown,
+            refused => Failure::Refused(refused.to_string()),
+        })
+    }
+
+    /// Writes through a node.
+    ///
+    /// # Errors
+    /// When it was not acknowledged.
+    pub fn put(&mut self, number: u16, key: &str, value: &str) -> Result<Response, Failure> {
+        let (key, value) = (key.to_owned().into(), value.to_owned().into());
+        self.command(
+            number,
+            Body::Put(PutRequest {
+                key,
+                value,
+                ..PutRequest::default()
+            }),
+        )
+    }
+
+    /// Writes through whichever node but `avoided` takes it first.
+    ///
+    /// # Errors
+    /// When none does within a minute, or the outcome of one attempt is unknown.
+    pub fn put_through(
+        &mut self,
+        avoided: u16,
+        key: &str,
+        value: &str,
+    ) -> Result<Response, Failure> {
+        let numbers: Vec<u16> = self
+            .nodes
+            .iter()
+            .map(|host| host.number())
+            .filter(|number| *number != avoided)
+            .collect();
+        let deadline = self.world.now() + Duration::from_secs(60);
+        loop {
+            for number in &numbers {
+                match self.put(*number, key, value) {
+                    Err(Failure::Refused(why)) if self.world.now() >= deadline => {
+                        return Err(Failure::Refused(why));
+                    }
+                    Err(Failure::Refused(_)) => self.world.advance(self.timing.heartbeat()),
+                    answer => return answer,
+                }
+            }
+        }
+    }
+
+    /// A linearizable read through a node; nothing when the key is not there or the read was not answered.
+    pub fn get(&mut self, number: u16, key: &str) -> Option<String> {
+        let request = RangeRequest {
+            key: key.to_owned().into(),
+            ..RangeRequest::default()
+        };
+        let read = self.on(number, |replica| async move {
+            replica.barrier()?.pass().await.ok()?;
+            let response = replica
+                .readers()?
+                .with(|reader| reader.range(&request))
+                .ok()?;
+            response
+                .kvs
+                .first()
+                .map(|kv| String::from_utf8_lossy(&kv.value).into_owned())
+        });
+        read.ok().flatten()
+    }
+
+    /// What the nodes show without being asked.
+    #[must_use]
+    pub fn status(&self) -> Vec<NodeStatus> {
+        self.nodes
+            .iter()
+            .map(|host| self.status_of(*host))
+            .collect()
+    }
+
+    fn status_of(&self, host: HostId) -> NodeStatus {
+        let presence = match guard(&self.registry).get(&host) {
+            _ if !self.world.is_running(host) => Presence::Down,
+            Some(Shown::Up(_)) => Presence::Up,
+            Some(Shown::Starting(why)) => Presence::Starting(why.clone()),
+            None => Presence::Starting(String::new()),
+        };
+        let replica = self.replica(host);
+        let metrics = replica.as_ref().and_then(|replica| replica.metrics());
+        let metrics = metrics.as_ref();
+        NodeStatus {
+            host,
+            presence,
+            term: metrics.map_or(0, |metrics| metrics.current_term),
+            leader: metrics
+                .and_then(|metrics| metrics.current_leader)
+                .map(|leader| leader.0),
+            applied: metrics
+                .and_then(|metrics| metrics.last_applied.as_ref())
+                .map_or(0, |id| id.index),
+            voters: metrics.map_or(0, |metrics| {
+                metrics.membership_config.membership().voter_ids().count()
+            }),
+            joint: metrics.is_some_and(|metrics| {
+                metrics
+                    .membership_config
+                    .membership()
+                    .get_joint_config()
+                    .len()
+                    > 1
+            }),
+            trouble: replica.and_then(|replica| replica.trouble().or_else(|| replica.ended())),
+            digest: None,
+        }
+    }
+
+    /// The same, with the digests of their states.
+    pub fn status_with_digests(&mut self) -> Vec<NodeStatus> {
+        let mut nodes = self.status();
+        for node in &mut nodes {
+            let digest = self.on(node.host.number(), |replica| async move {
+                replica.digest().await
+            });
+            node.digest = digest
+                .ok()
+                .and_then(Result::ok)
+                .map(|digest| digest.to_string());
+        }
+        nodes
+    }
+
+    /// Waits until the cluster has converged and a fresh write succeeds on every node.
+    ///
+    /// # Errors
+    /// With the first reason why it has not within `bound`.
+    pub fn converge(&mut self, bound: Duration) -> Result<(), NotYet> {
+        let deadline = self.world.now() + bound;
+        loop {
+            match self.converged_now() {
+                Ok(()) => return Ok(()),
+                Err(reason) if self.world.now() >= deadline => return Err(reason),
+                Err(_) => self.world.advance(self.timing.heartbeat() * 4),
+            }
+        }
+    }
+
+    fn converged_now(&mut self) -> Result<(), NotYet> {
+        let wanted = self.world.witness().highest_applied();
+        converged(&self.status(), wanted).or_else(|reason| match reason {
+            // Digests were not asked for yet.
+            NotYet::StatesDiffer(..) => Ok(()),
+            reason => Err(reason),
+        })?;
+        for number in 1..=self.size() {
+            let fresh = self.put(number, "converged", &number.to_string());
+            fresh
+                .map_err(|failure| NotYet::WriteFails(format!("through n{number}: {failure:?}")))?;
+        }
+        let wanted = self.world.witness().highest_applied();
+        let level = |world: &Self| converged(&world.status(), wanted).is_ok().then_some(());
+        for _ in 0..20 {
+            if level(self).is_some() {
+                break;
+            }
+            self.world.advance(self.timing.heartbeat());
+        }
+        converged(&self.status_with_digests(), wanted)
+    }
+
+    /// What the invariants found, and panics of nodes as text.
+    #[must_use]
+    pub fn findings(&self) -> (Vec<Finding>, Vec<(HostId, String)>) {
+        (self.world.witness().findings(), self.world.panics())
+    }
+
+    /// Fails with everything that was found, and how the run ended.
+    ///
+    /// # Panics
+    /// When anything was found.
+    pub fn assert_sound(&self) {
+        let (findings, panics) = self.findings();
+        let findings: Vec<String> = findings.iter().map(Finding::to_string).collect();
+        assert!(
+            findings.is_empty() && panics.is_empty(),
+            "{} seed={} {}\n{findings:#?}\n{panics:#?}\n{}",
+            M::NAME,
+            self.world.seed(),
+            self.options,
+            self.world.trace().lines().join("\n")
+        );
+    }
+}
+
+/// A node, to do something to it. What is done answers the handle again, so that sentences can go on.
+pub struct NodeHandle<'cluster, 'world, M: Simulator> {
+    cluster: &'cluster mut Cluster<'world, M>,
+    host: HostId,
+}
+
+impl<M: Simulator> NodeHandle<'_, '_, M> {
+    /// Cuts its power; nothing that was not synced survives.
+    pub fn crash(self) -> Self {
+        self.crash_with(CrashMode::Nothing)
+    }
+
+    /// Cuts its power; of what was not synced so much survives.
+    pub fn crash_with(self, mode: CrashMode) -> Self {
+        let _ = self.cluster.world.crash(self.host, mode);
+        self
+    }
+
+    /// Kills its process.
+    pub fn kill(self) -> Self {
+        let _ = self.cluster.world.kill(self.host);
+        self
+    }
+
+    /// Stops its process without ending it.
+    pub fn pause(self) -> Self {
+        let _ = self.cluster.world.pause(self.host);
+        self
+    }
+
+    /// Lets it go on.
+    pub fn resume(self) -> Self {
+        let _ = self.cluster.world.resume(self.host);
+        self
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Self {
+        let _ = self.cluster.world.start(self.host);
+        self
+    }
+
+    /// Starts it after so long.
+    pub fn start_after(self, delay: Duration) {
+        self.cluster.world.later(delay, Later::Start(self.host));
+    }
+
+    /// Lets it go on after so long.
+    pub fn resume_after(self, delay: Duration) {
+        self.cluster.world.later(delay, Later::Resume(self.host));
+    }
+
+    /// Replaces its disk by an empty one, while it is down.
+    pub fn wipe(self) -> Outcome {
+        self.cluster.world.wipe(self.host)
+    }
+}
+
+/// Rules on links that are in force.
+pub struct Cut<'cluster, 'world, M: Simulator> {
+    cluster: &'cluster mut Cluster<'world, M>,
+    rules: Vec<RuleId>,
+}
+
+impl<M: Simulator> Cut<'_, '_, M> {
+    /// Takes them back after so long.
+    pub fn heal_after(self, delay: Duration) {
+        self.cluster.world.later(delay, Later::Mend(self.rules));
+    }
+
+    /// The rules, to be taken back by hand.
+    #[must_use]
+    pub fn rules(self) -> Vec<RuleId> {
+        self.rules
+    }
+}
+
+/// What a machine's process does: starts its node, and again when it does not start.
+async fn live<R: Runtime>(host: HostId, timing: Timing, registry: Registry<R>) {
+    guard(&registry).insert(host, Shown::Starting("begins".to_owned()));
+    loop {
+        match begin::<R>(host, timing).await {
+            Ok(node) => {
+                guard(&registry).insert(host, Shown::Up(Arc::downgrade(node.replica())));
+                std::future::pending::<()>().await;
+            }
+            Err(error) => {
+                guard(&registry).insert(host, Shown::Starting(error.to_string()));
+                R::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// The first node makes the cluster, the others join it, and all of them go on with what they find.
+async fn begin<R: Runtime>(host: HostId, timing: Timing) -> Result<Node<R>, NodeError> {
+    let config = config(host, timing);
+    let first = HostId::new(1);
+    if host == first {
+        return Node::start(config, Beginning::Usual).await;
+    }
+    let found = R::disk().find(&config.data_dir);
+    if matches!(found, Ok(Found::Nothing | Found::EmptyDirectory)) {
+        join::<R>(&config, &peer_address(first)).await?;
+    }
+    Node::start(config, Beginning::Existing).await
+}
+
+fn peer_address(host: HostId) -> String {
+    format!("{}:7001", host.ip())
+}
+
+fn config(host: HostId, timing: Timing) -> NodeConfig {
+    NodeConfig {
+        data_dir: PathBuf::from("/data"),
+        name: host.to_string(),
+        listen_client: format!("{}:7000", host.ip()),
+        listen_peer: peer_address(host),
+        advertise_peer: vec![peer_address(host)],
+        advertise_client: vec![format!("http://{}:7000", host.ip())],
+        failure_domain: String::new(),
+        timing,
+        max_client_connections: 64,
+        min_free_bytes: 64 * 1024,
+        reserve_bytes: 16 * 1024,
+        drain: Duration::from_secs(1),
+    }
+}

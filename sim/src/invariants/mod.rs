@@ -1,0 +1,278 @@
+//! What must hold at every moment of a run, checked as it happens.
+//!
+//! Nodes tell the world what they did ([`Event`]): what became durable, what was applied, who leads. A [`Witness`] puts
+//! each event before all invariants; the first that is broken is kept, with its time, and ends the run. Invariants need
+//! no cluster: each is tested with a story made by hand in which it is broken.
+//!
+//! | property | where it is from | file |
+//! |---|---|---|
+//! | one leader a term | Raft, figure 3, Election Safety | `one_leader.rs` |
+//! | a vote is given once | Raft, section 5.2 | `monotonic_vote.rs` |
+//! | a promise is kept over a crash | Raft, section 5.1: persistent state | `kept_promise.rs` |
+//! | what is committed stays and is the same everywhere | Raft, figure 3, State Machine Safety | `committed_stays.rs` |
+//! | what is committed is on a quorum | Raft, section 5.3 | `committed_on_quorum.rs` |
+//! | a leader has all that is committed | Raft, figure 3, Leader Completeness | `leader_complete.rs` |
+//! | a life applies forward only | Raft, section 5.3 | `applied_forward.rs` |
+//! | revisions follow from the log and never go back | etcd's revision | `revision_order.rs` |
+//! | the log is purged behind the state | ours: T38, T39 | `purged_behind.rs` |
+
+mod applied_forward;
+mod committed_on_quorum;
+mod committed_stays;
+mod kept_promise;
+mod leader_complete;
+mod ledger;
+mod monotonic_vote;
+mod one_leader;
+mod purged_behind;
+mod revision_order;
+mod violation;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use quorate::runtime::Event;
+
+pub use self::ledger::{Ledger, Standing};
+pub use self::violation::{EntryId, Violation};
+
+use crate::host::HostId;
+use crate::sync::guard;
+
+/// Something that a node did, and what was known before.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// Which node.
+    pub host: HostId,
+    /// What it did.
+    pub event: &'a Event,
+    /// What all nodes had told before.
+    pub ledger: &'a Ledger,
+}
+
+/// A property with the memory that it takes to check it.
+pub trait Invariant: Send {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// Looks at one more event.
+    ///
+    /// # Errors
+    /// With what is broken.
+    fn check(&mut self, seen: &Seen<'_>) -> Result<(), Violation>;
+}
+
+/// Every invariant, new.
+#[must_use]
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::<one_leader::OneLeader>::default(),
+        Box::<monotonic_vote::MonotonicVote>::default(),
+        Box::<kept_promise::KeptPromise>::default(),
+        Box::<committed_stays::CommittedStays>::default(),
+        Box::<committed_on_quorum::CommittedOnQuorum>::default(),
+        Box::<leader_complete::LeaderComplete>::default(),
+        Box::<applied_forward::AppliedForward>::default(),
+        Box::<revision_order::RevisionOrder>::default(),
+        Box::<purged_behind::PurgedBehind>::default(),
+    ]
+}
+
+/// A violation, and when it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How long the world had run.
+    pub time: Duration,
+    /// Which node told what broke it.
+    pub host: HostId,
+    /// What is broken.
+    pub violation: Violation,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "at {:.6} on {}: {}",
+            self.time.as_secs_f64(),
+            self.host,
+            self.violation
+        )
+    }
+}
+
+/// Puts what nodes tell before the invariants. Clones are the same witness.
+#[derive(Clone)]
+pub struct Witness {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    ledger: Ledger,
+    invariants: Vec<Box<dyn Invariant>>,
+    findings: Vec<Finding>,
+    told: BTreeMap<&'static str, u64>,
+}
+
+impl Witness {
+    /// A witness with every invariant.
+    #[must_use]
+    pub fn new() -> Self {
+        let inner = Inner {
+            ledger: Ledger::default(),
+            invariants: all(),
+            findings: Vec::new(),
+            told: BTreeMap::new(),
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+        }
+    }
+
+    /// How many voters there are from now on; before, nothing is known about quorums.
+    pub fn set_voters(&self, voters: usize) {
+        guard(&self.inner).ledger.voters = Some(voters);
+    }
+
+    /// The disk of a machine was replaced: it owes nothing any more.
+    pub fn forget(&self, host: HostId) {
+        guard(&self.inner).ledger.forget(host);
+    }
+
+    /// A node did something.
+    pub fn see(&self, time: Duration, host: HostId, event: &Event) {
+        let mut inner = guard(&self.inner);
+        let Inner {
+            ledger,
+            invariants,
+            findings,
+            told,
+        } = &mut *inner;
+        *told.entry(kind(event)).or_default() += 1;
+        let seen = Seen {
+            host,
+            event,
+            ledger,
+        };
+        let broken = invariants
+            .iter_mut()
+            .filter_map(|invariant| invariant.check(&seen).err());
+        findings.extend(broken.map(|violation| Finding {
+            time,
+            host,
+            violation,
+        }));
+        ledger.note(host, event);
+    }
+
+    /// What was found, first things first.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        guard(&self.inner).findings.clone()
+    }
+
+    /// How often each kind of event was told, recovery paths by name.
+    #[must_use]
+    pub fn told(&self) -> BTreeMap<&'static str, u64> {
+        guard(&self.inner).told.clone()
+    }
+
+    /// The highest index that any node has applied.
+    #[must_use]
+    pub fn highest_applied(&self) -> u64 {
+        guard(&self.inner).ledger.highest_applied().1
+    }
+}
+
+impl Default for Witness {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The name of an event in traces and counts.
+pub(crate) fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::LogOpened { .. } => "log-opened",
+        Event::VoteSaved { .. } => "vote-saved",
+        Event::LogFlushed { .. } => "log-flushed",
+        Event::LogTruncated { .. } => "log-truncated",
+        Event::LogPurged { .. } => "log-purged",
+        Event::Applied { .. } => "applied",
+        Event::Installed { .. } => "installed",
+        Event::Led { .. } => "led",
+        Event::Recovered { path } => path,
+    }
+}
+
+/// For tests: tells a story to one invariant and answers its first complaint.
+#[cfg(test)]
+pub(super) fn tell(
+    mut invariant: impl Invariant,
+    voters: usize,
+    story: &[(u16, Event)],
+) -> Result<(), Violation> {
+    let mut ledger = Ledger::of_voters(voters);
+    for (host, event) in story {
+        let host = HostId::new(*host);
+        invariant.check(&Seen {
+            host,
+            event,
+            ledger: &ledger,
+        })?;
+        ledger.note(host, event);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn witness_keeps_what_is_broken_with_its_time_and_counts_what_it_is_told() {
+        let witness = Witness::new();
+        let host = HostId::new(1);
+        let time = Duration::from_secs(3);
+        witness.see(
+            time,
+            host,
+            &Event::Applied {
+                last: (1, 5),
+                revision: 4,
+            },
+        );
+        assert_eq!(witness.findings(), []);
+        witness.see(
+            time,
+            host,
+            &Event::Applied {
+                last: (1, 4),
+                revision: 4,
+            },
+        );
+        let findings = witness.findings();
+        assert_eq!(
+            findings.len(),
+            1,
+            "one broken property, one finding: {findings:?}"
+        );
+        assert!(
+            findings[0]
+                .to_string()
+                .starts_with("at 3.000000 on n1: applied in order"),
+            "{}",
+            findings[0]
+        );
+        assert_eq!(witness.told()["applied"], 2);
+        assert_eq!(witness.highest_applied(), 5);
+    }
+
+    #[test]
+    fn names_are_distinct() {
+        let names: std::collections::BTreeSet<_> =
+            all().iter().map(|invariant| invariant.name()).collect();
+        assert_eq!(names.len(), all().len());
+    }
+}

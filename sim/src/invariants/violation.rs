@@ -1,0 +1,129 @@
+//! What can be broken: one variant a property, with what it takes to see that it is.
+
+use crate::host::HostId;
+
+/// (term, index) of a log entry.
+pub type EntryId = (u64, u64);
+
+/// A property that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Two leaders in one term.
+    #[error("one leader: in term {term} both node {first:x} and node {second:x} lead")]
+    TwoLeaders {
+        /// The term.
+        term: u64,
+        /// Who was seen to lead first.
+        first: u64,
+        /// Who leads as well.
+        second: u64,
+    },
+    /// A node gave its vote in a term twice, or went back.
+    #[error("monotonic vote: {host} saved {after:?} after {before:?} (term, node, committed)")]
+    VoteWentBack {
+        /// Where.
+        host: HostId,
+        /// What it had promised.
+        before: (u64, u64, bool),
+        /// What it promises now.
+        after: (u64, u64, bool),
+    },
+    /// A durable vote was not there when the log was opened.
+    #[error(
+        "kept vote: {host} promised {promised:?} and opened with {found:?} (term, node, committed)"
+    )]
+    VoteLost {
+        /// Where.
+        host: HostId,
+        /// What it had promised.
+        promised: (u64, u64, bool),
+        /// What was there.
+        found: Option<(u64, u64, bool)>,
+    },
+    /// Durable entries were not there when the log was opened.
+    #[error(
+        "kept log: {host} promised entries up to {promised:?} and opened with {found:?} (term, index)"
+    )]
+    EntriesLost {
+        /// Where.
+        host: HostId,
+        /// What it had promised.
+        promised: EntryId,
+        /// What was there.
+        found: Option<EntryId>,
+    },
+    /// Nodes applied different entries at one index.
+    #[error(
+        "committed stays: index {index} was applied in term {first} and on {host} in term {second}"
+    )]
+    CommittedChanged {
+        /// The index.
+        index: u64,
+        /// Who applied the other one.
+        host: HostId,
+        /// The term of who was first.
+        first: u64,
+        /// The other term.
+        second: u64,
+    },
+    /// Something was applied that a majority does not hold durably.
+    #[error(
+        "committed on a quorum: {host} applied {entry:?}, which only {holders} of {needed} needed hold durably"
+    )]
+    NotOnQuorum {
+        /// Who applied it.
+        host: HostId,
+        /// What.
+        entry: EntryId,
+        /// How many hold it.
+        holders: usize,
+        /// How many would have to.
+        needed: usize,
+    },
+    /// A leader lacks what was committed before.
+    #[error(
+        "leader completeness: {host} leads term {term} with a log up to {last:?}, but {committed:?} was applied"
+    )]
+    LeaderIncomplete {
+        /// The leader.
+        host: HostId,
+        /// Its term.
+        term: u64,
+        /// The end of its log.
+        last: EntryId,
+        /// What was applied somewhere.
+        committed: EntryId,
+    },
+    /// A node applied an entry again, or went back.
+    #[error("applied in order: {host} applied up to {after:?} after {before:?}")]
+    AppliedWentBack {
+        /// Where.
+        host: HostId,
+        /// Before.
+        before: EntryId,
+        /// After.
+        after: EntryId,
+    },
+    /// The revision went back, or differs between nodes at one index.
+    #[error("revision order: {host} at index {index} is at revision {found}, not {expected}")]
+    Revision {
+        /// Where.
+        host: HostId,
+        /// The index.
+        index: u64,
+        /// What was expected: the same as elsewhere, or at least that.
+        expected: i64,
+        /// What is there.
+        found: i64,
+    },
+    /// Entries were purged that the state does not hold.
+    #[error("purged behind applied: {host} purged up to {purged:?} with {applied:?} applied")]
+    PurgedTooFar {
+        /// Where.
+        host: HostId,
+        /// What went.
+        purged: EntryId,
+        /// What the state holds.
+        applied: EntryId,
+    },
+}

@@ -1,0 +1,222 @@
+//! After the heal a cluster has to come together again within a bound, or we want to know the first reason why not.
+//!
+//! "All nodes are equal" is not enough: they can be equally old. Converged is: every node runs and knows the same leader,
+//! nobody is in trouble, no joint configuration is left standing, everyone has applied what was ever applied, the states
+//! are the same, and a fresh write succeeds.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::faults::Atlas;
+use crate::host::HostId;
+
+/// What a node shows of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Which one.
+    pub host: HostId,
+    /// Whether its replica is up.
+    pub presence: Presence,
+    /// Its term.
+    pub term: u64,
+    /// Who leads, as it believes.
+    pub leader: Option<u64>,
+    /// The index that it has applied.
+    pub applied: u64,
+    /// How many nodes vote, as it believes.
+    pub voters: usize,
+    /// Whether that is two sets at once.
+    pub joint: bool,
+    /// Why it does not write, if so.
+    pub trouble: Option<String>,
+    /// The digest of its state, if it was asked.
+    pub digest: Option<String>,
+}
+
+/// Whether a node is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// Its process does not run.
+    Down,
+    /// Its process runs and its replica is not up yet, for this reason if one was told.
+    Starting(String),
+    /// It is up.
+    Up,
+}
+
+/// Why a cluster has not converged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotYet {
+    /// A node is not up.
+    NotUp(HostId, Presence),
+    /// A node knows no leader.
+    NoLeader(HostId),
+    /// Nodes take different ones for the leader.
+    LeadersDiffer(HostId, HostId),
+    /// A node does not write.
+    Trouble(HostId, String),
+    /// A joint configuration stands.
+    Joint(HostId),
+    /// A node has not applied what was applied elsewhere.
+    Behind {
+        /// Which one.
+        host: HostId,
+        /// What it has applied.
+        applied: u64,
+        /// What it should have.
+        wanted: u64,
+    },
+    /// States differ, though the same is applied.
+    StatesDiffer(HostId, HostId),
+    /// A fresh write does not succeed.
+    WriteFails(String),
+}
+
+impl fmt::Display for NotYet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUp(host, Presence::Down) => write!(f, "{host} is down"),
+            Self::NotUp(host, Presence::Starting(why)) => write!(f, "{host} does not start: {why}"),
+            Self::NotUp(host, Presence::Up) => write!(f, "{host} is up and yet not"),
+            Self::NoLeader(host) => write!(f, "{host} knows no leader"),
+            Self::LeadersDiffer(one, other) => {
+                write!(f, "{one} and {other} know different leaders")
+            }
+            Self::Trouble(host, why) => write!(f, "{host} does not write: {why}"),
+            Self::Joint(host) => write!(f, "{host} is in a joint configuration"),
+            Self::Behind {
+                host,
+                applied,
+                wanted,
+            } => write!(f, "{host} has applied {applied} of {wanted}"),
+            Self::StatesDiffer(one, other) => write!(f, "the states of {one} and {other} differ"),
+            Self::WriteFails(why) => write!(f, "a fresh write fails: {why}"),
+        }
+    }
+}
+
+/// The first reason why the nodes have not converged, when `wanted` was applied somewhere. A fresh write is for the
+/// caller to try.
+///
+/// # Errors
+/// With that reason.
+pub fn converged(nodes: &[NodeStatus], wanted: u64) -> Result<(), NotYet> {
+    let Some(first) = nodes.first() else {
+        return Ok(());
+    };
+    for node in nodes {
+        let host = node.host;
+        if node.presence != Presence::Up {
+            return Err(NotYet::NotUp(host, node.presence.clone()));
+        }
+        if let Some(trouble) = &node.trouble {
+            return Err(NotYet::Trouble(host, trouble.clone()));
+        }
+        if node.leader.is_none() {
+            return Err(NotYet::NoLeader(host));
+        }
+        if node.leader != first.leader {
+            return Err(NotYet::LeadersDiffer(first.host, host));
+        }
+        if node.joint {
+            return Err(NotYet::Joint(host));
+        }
+        if node.applied < wanted {
+            return Err(NotYet::Behind {
+                host,
+                applied: node.applied,
+                wanted,
+            });
+        }
+    }
+    let differs = nodes
+        .iter()
+        .find(|node| node.applied == first.applied && node.digest != first.digest);
+    differs.map_or(Ok(()), |node| {
+        Err(NotYet::StatesDiffer(first.host, node.host))
+    })
+}
+
+/// Whether a cluster that does not converge has a right not to: too few of its voters can be up. That states differ is
+/// never legitimate.
+#[must_use]
+pub fn is_legitimate(reason: &NotYet, atlas: &Atlas, able: &BTreeSet<HostId>) -> bool {
+    !matches!(reason, NotYet::StatesDiffer(..)) && !atlas.must_serve(able)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::Seed;
+
+    fn node(number: u16) -> NodeStatus {
+        NodeStatus {
+            host: HostId::new(number),
+            presence: Presence::Up,
+            term: 3,
+            leader: Some(7),
+            applied: 50,
+            voters: 3,
+            joint: false,
+            trouble: None,
+            digest: Some("d".to_owned()),
+        }
+    }
+
+    #[test]
+    fn first_reason_is_named() {
+        let with = |change: fn(&mut NodeStatus)| {
+            let mut nodes = [node(1), node(2), node(3)];
+            change(&mut nodes[2]);
+            converged(&nodes, 50)
+        };
+        let third = HostId::new(3);
+        assert_eq!(with(|_| ()), Ok(()));
+        assert_eq!(
+            with(|node| node.presence = Presence::Down),
+            Err(NotYet::NotUp(third, Presence::Down))
+        );
+        assert_eq!(
+            with(|node| node.leader = None),
+            Err(NotYet::NoLeader(third))
+        );
+        assert_eq!(
+            with(|node| node.leader = Some(8)),
+            Err(NotYet::LeadersDiffer(HostId::new(1), third))
+        );
+        assert_eq!(with(|node| node.joint = true), Err(NotYet::Joint(third)));
+        assert_eq!(
+            with(|node| node.applied = 49),
+            Err(NotYet::Behind {
+                host: third,
+                applied: 49,
+                wanted: 50
+            })
+        );
+        assert_eq!(
+            with(|node| node.digest = None),
+            Err(NotYet::StatesDiffer(HostId::new(1), third))
+        );
+        assert!(
+            with(|node| node.trouble = Some("full".to_owned()))
+                .unwrap_err()
+                .to_string()
+                .contains("full")
+        );
+    }
+
+    #[test]
+    fn minority_may_be_stuck_but_never_differ() {
+        let hosts = [1, 2, 3].map(HostId::new);
+        let atlas = Atlas::new(&hosts, Seed::new(1));
+        let (one, all) = (BTreeSet::from([hosts[0]]), BTreeSet::from(hosts));
+        let leaderless = NotYet::NoLeader(hosts[0]);
+        assert!(is_legitimate(&leaderless, &atlas, &one));
+        assert!(!is_legitimate(&leaderless, &atlas, &all));
+        assert!(!is_legitimate(
+            &NotYet::StatesDiffer(hosts[0], hosts[1]),
+            &atlas,
+            &one
+        ));
+    }
+}

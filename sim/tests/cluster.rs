@@ -1,0 +1,141 @@
+//! Whole clusters of real nodes: they form, are cut and crashed, heal, and repeat by their seed.
+
+use std::time::Duration;
+
+use quorate_sim::cluster::{Cluster, Failure, in_cluster};
+use quorate_sim::determinism::{Recording, same, twice};
+use quorate_sim::faults::Schedule;
+use quorate_sim::madsim::MadsimWorld;
+use quorate_sim::options::Options;
+use quorate_sim::seed::Seed;
+use quorate_sim::simulator::Simulator;
+use quorate_sim::trace::Keep;
+use quorate_sim::turmoil::TurmoilWorld;
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Makes a test of each story for each world.
+macro_rules! stories {
+    ($($story:ident),* $(,)?) => {
+        mod madsim { $( #[test] fn $story() { super::$story::<super::MadsimWorld>(); } )* }
+        mod turmoil { $( #[test] fn $story() { super::$story::<super::TurmoilWorld>(); } )* }
+    };
+}
+
+stories![
+    leader_that_is_cut_off_is_replaced_and_comes_back,
+    power_loss_of_all_nodes_loses_nothing_acknowledged,
+    same_seed_is_the_same_run_whatever_the_host_does_meanwhile,
+];
+
+fn leader_that_is_cut_off_is_replaced_and_comes_back<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(1), Options::none(3), Keep::Last(60), |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        cluster.put(leader, "key", "before").expect("acknowledged");
+        cluster.partition(&[leader]).heal_after(secs(10));
+        cluster
+            .put_through(leader, "key", "after")
+            .expect("the others go on");
+        let other = if leader == 1 { 2 } else { 1 };
+        assert_eq!(cluster.get(other, "key").as_deref(), Some("after"));
+        assert_eq!(
+            cluster.get(leader, "key"),
+            None,
+            "a leader of yesterday does not answer"
+        );
+        cluster.converge(secs(40)).expect("it comes back");
+        assert_eq!(cluster.get(leader, "key").as_deref(), Some("after"));
+        cluster.assert_sound();
+    });
+}
+
+fn power_loss_of_all_nodes_loses_nothing_acknowledged<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(2), Options::none(3), Keep::Last(60), |cluster| {
+        for round in 0..4 {
+            for number in 0..10 {
+                cluster
+                    .put(1 + number % 3, &format!("{round}/{number}"), "kept")
+                    .expect("acknowledged");
+            }
+            for number in 1..=3 {
+                cluster.node(number).crash().start_after(secs(1));
+            }
+            cluster.advance(secs(2));
+            cluster.converge(secs(30)).expect("it comes back");
+            for number in 0..10 {
+                assert_eq!(
+                    cluster.get(2, &format!("{round}/{number}")).as_deref(),
+                    Some("kept")
+                );
+            }
+        }
+        cluster.assert_sound();
+    });
+}
+
+/// A run under a swarm of faults with writes between them; fails when anything is found.
+fn swarm<M: Simulator>(seed: u64, keep: Keep, meanwhile: impl FnOnce() + Send) -> Recording {
+    let seed = Seed::new(seed);
+    in_cluster::<M, _>(seed, Options::swarm(3, seed), keep, |cluster| {
+        println!("{} seed={seed} {}", M::NAME, cluster.options());
+        let nodes = cluster.world().hosts();
+        let mut plan = Schedule::new(&cluster.options().clone(), &nodes, seed);
+        let acknowledged = suffer_and_write(cluster, &mut plan, 12);
+        meanwhile();
+        let acknowledged = acknowledged + suffer_and_write(cluster, &mut plan, 12);
+        cluster.heal();
+        let healed = cluster.converge(secs(90));
+        println!(
+            "acknowledged={acknowledged} fired={:?} told={:?}",
+            cluster.world().fired(),
+            cluster.world().witness().told()
+        );
+        cluster.assert_sound();
+        if let Err(reason) = healed {
+            panic!(
+                "{reason}\n{:#?}\n{}",
+                cluster.status(),
+                cluster.world().trace().lines().join("\n")
+            );
+        }
+        assert!(
+            acknowledged > 0,
+            "a run in which nothing was written has shown nothing"
+        );
+        Recording::of(cluster.world().trace())
+    })
+}
+
+fn suffer_and_write<M: Simulator>(
+    cluster: &mut Cluster<'_, M>,
+    plan: &mut Schedule,
+    rounds: u16,
+) -> u32 {
+    let mut acknowledged = 0;
+    for round in 0..rounds {
+        cluster.suffer(plan, Duration::from_millis(700));
+        for write in 0..3 {
+            let number = 1 + (round + write) % 3;
+            match cluster.put(number, &format!("key{write}"), &round.to_string()) {
+                Ok(_) => acknowledged += 1,
+                Err(Failure::Refused(_) | Failure::Unknown) => {}
+            }
+        }
+    }
+    acknowledged
+}
+
+fn same_seed_is_the_same_run_whatever_the_host_does_meanwhile<M: Simulator>() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the host's time goes on while the world stands still"
+    )]
+    let sleep = || std::thread::sleep(secs(3));
+    let run = |seed| swarm::<M>(seed, Keep::All, || ());
+    let recording = twice(|| run(11)).unwrap_or_else(|difference| panic!("{difference}"));
+    let slept = swarm::<M>(11, Keep::All, sleep);
+    same(&recording, &slept).unwrap_or_else(|difference| panic!("after a sleep: {difference}"));
+    assert_ne!(recording.digest, run(12).digest);
+}
