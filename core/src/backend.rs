@@ -135,12 +135,15 @@ impl<R: Runtime> Backend for Inner<R> {
 }
 
 fn as_etcd(member: store::Member) -> Member {
-    let urls = |addresses: Vec<String>| {
-        addresses
-            .into_iter()
-            .map(|address| format!("http://{address}"))
-            .collect()
+    // etcd's clients want URLs; an operator may have configured either.
+    let url = |address: String| {
+        if address.contains("://") {
+            address
+        } else {
+            format!("http://{address}")
+        }
     };
+    let urls = |addresses: Vec<String>| addresses.into_iter().map(url).collect();
     Member {
         id: member.id,
         name: member.name,
