@@ -8,7 +8,7 @@ use crate::proto::store::{self, command::Body};
 use crate::raft::barrier::ReadError as BarrierFailure;
 use crate::raft::proposer;
 use crate::runtime::Runtime;
-use crate::state::{ReadError, Response, StateError};
+use crate::state::{KeyspaceHash, ReadError, Response, StateError};
 
 fn closed() -> ReadError {
     ReadError::State(StateError::Damaged(
@@ -95,9 +95,6 @@ impl<R: Runtime> Backend for Inner<R> {
         if !report.trouble.is_empty() {
             troubles.push(report.trouble);
         }
-        if report.leader == 0 {
-            troubles.push(EtcdError::NoLeader.to_string());
-        }
         let node = self.who().node;
         let membership = self.replica().membership();
         let votes = membership
@@ -127,6 +124,11 @@ impl<R: Runtime> Backend for Inner<R> {
 
     async fn swept(&self, _revision: Revision) -> Result<(), EtcdError> {
         self.replica().sweep().await.map_err(|_| EtcdError::Stopped)
+    }
+
+    async fn hash(&self, revision: Revision) -> Result<KeyspaceHash, ReadError> {
+        let snapshots = self.replica().snapshots().ok_or_else(closed)?;
+        R::blocking(move || snapshots.hash_kv(revision)).await
     }
 
     async fn move_leader(&self, to: NodeId) -> Result<(), EtcdError> {

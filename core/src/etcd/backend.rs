@@ -6,7 +6,7 @@ use super::EtcdError;
 use crate::ids::{ClusterId, NodeId, Revision, Term};
 use crate::proto::etcdserverpb::{AlarmMember, Member, RangeRequest, RangeResponse};
 use crate::proto::store::command::Body;
-use crate::state::{ReadError, Response};
+use crate::state::{KeyspaceHash, ReadError, Response};
 
 /// A node, seen from the services.
 pub trait Backend: Send + Sync + 'static {
@@ -48,6 +48,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Completes when this node has deleted the history that compaction up to `revision` took from its readers.
     fn swept(&self, revision: Revision) -> impl Future<Output = Result<(), EtcdError>> + Send;
+
+    /// A digest of this node's keyspace up to a revision (0: the present one), to be compared with other nodes'.
+    fn hash(
+        &self,
+        revision: Revision,
+    ) -> impl Future<Output = Result<KeyspaceHash, ReadError>> + Send;
 
     /// Hands leadership over to a voter that is level with the leader.
     fn move_leader(&self, to: NodeId) -> impl Future<Output = Result<(), EtcdError>> + Send;

@@ -3,13 +3,13 @@
 use tonic::Status;
 
 use super::backend::Backend;
-use super::convert::header;
+use super::convert::{header, read_failed};
 use super::{ETCD_STORAGE_VERSION, ETCD_VERSION, EtcdError};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, Revision};
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
 use crate::proto::etcdserverpb::{
-    AlarmRequest, AlarmResponse, AlarmType, MoveLeaderRequest, MoveLeaderResponse, StatusRequest,
-    StatusResponse,
+    AlarmRequest, AlarmResponse, AlarmType, HashKvRequest, HashKvResponse, HashRequest,
+    HashResponse, MoveLeaderRequest, MoveLeaderResponse, StatusRequest, StatusResponse,
 };
 
 /// Answered by this node alone, whatever state the cluster is in: it is what one looks at when nothing else works.
@@ -56,6 +56,32 @@ pub(super) async fn alarm<B: Backend>(
     Ok(AlarmResponse {
         header: header(backend, backend.revision()),
         alarms,
+    })
+}
+
+/// A digest of the keyspace up to a revision: nodes that applied the same have the same.
+pub(super) async fn hash_kv<B: Backend>(
+    backend: &B,
+    request: HashKvRequest,
+) -> Result<HashKvResponse, Status> {
+    let hash = backend
+        .hash(Revision(request.revision))
+        .await
+        .map_err(read_failed)?;
+    Ok(HashKvResponse {
+        header: header(backend, hash.current),
+        hash: hash.hash,
+        compact_revision: hash.compacted.0,
+        hash_revision: hash.revision.0,
+    })
+}
+
+/// The same of everything that there is.
+pub(super) async fn hash<B: Backend>(backend: &B, _: HashRequest) -> Result<HashResponse, Status> {
+    let hash = backend.hash(Revision(0)).await.map_err(read_failed)?;
+    Ok(HashResponse {
+        header: header(backend, hash.current),
+        hash: hash.hash,
     })
 }
 

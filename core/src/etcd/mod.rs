@@ -121,6 +121,18 @@ impl<R: Runtime, B: Backend> ClientApi<R, B> {
                 })
                 .await
             }
+            "/etcdserverpb.Maintenance/HashKV" => {
+                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                    maintenance::hash_kv(backend, message)
+                })
+                .await
+            }
+            "/etcdserverpb.Maintenance/Hash" => {
+                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                    maintenance::hash(backend, message)
+                })
+                .await
+            }
             "/etcdserverpb.Cluster/MemberList" => {
                 grpc::unary::<R, _, _, _>(request, limits, |message| {
                     cluster::member_list(backend, message)

@@ -34,7 +34,7 @@ use crate::ids::NodeId;
 use crate::proto::{peer, store};
 use crate::readers::Readers;
 use crate::runtime::{Event, Runtime, Worker as _, timeout};
-use crate::state::{Digest, Response, State, StateError, Sweep, command, members};
+use crate::state::{Digest, Response, Snapshots, State, StateError, Sweep, command, members};
 
 /// Versions of keys that one step of the sweep behind compaction looks at.
 const SWEEP: u32 = 1_000;
@@ -646,17 +646,26 @@ impl<R: Runtime> Replica<R> {
         Some(heir)
     }
 
+    /// Makes frozen views of the state, while it is open.
+    #[must_use]
+    pub fn snapshots(&self) -> Option<Snapshots> {
+        self.with(|running| {
+            running
+                .state
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .snapshots()
+        })
+    }
+
     /// The digest of everything replicated, and what it covers. Reads the whole state.
     ///
     /// # Errors
     /// When the state is not open or cannot be read.
     pub async fn digest(&self) -> io::Result<Digest> {
-        let state = self.with(|running| Arc::clone(&running.state));
-        let state = state.ok_or_else(|| io::Error::other("the state is not open"))?;
-        let snapshots = state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .snapshots();
+        let snapshots = self
+            .snapshots()
+            .ok_or_else(|| io::Error::other("the state is not open"))?;
         R::blocking(move || snapshots.digest())
             .await
             .map_err(io::Error::other)

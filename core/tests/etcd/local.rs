@@ -16,7 +16,7 @@ use quorate::proto::store::LogId;
 use quorate::proto::store::command::Body;
 use quorate::runtime::tokio::TokioRuntime;
 use quorate::runtime::{Listener as _, Runtime, TaskHandle as _};
-use quorate::state::{self, Durability, ReadError, Reader, Response, State, Sweep};
+use quorate::state::{self, Durability, KeyspaceHash, ReadError, Reader, Response, State, Sweep};
 use quorate::transport::{Channel, ChannelOptions, Http1, Plain, PlainDial, ServerOptions, serve};
 
 pub(crate) type R = TokioRuntime;
@@ -153,6 +153,11 @@ impl Backend for Local {
     async fn swept(&self, _: Revision) -> Result<(), EtcdError> {
         while self.state.lock().unwrap().compact_step(100).unwrap() == Sweep::More {}
         Ok(())
+    }
+
+    async fn hash(&self, revision: Revision) -> Result<KeyspaceHash, ReadError> {
+        let snapshots = self.state.lock().unwrap().snapshots();
+        snapshots.hash_kv(revision)
     }
 
     async fn move_leader(&self, to: NodeId) -> Result<(), EtcdError> {
