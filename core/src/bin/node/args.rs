@@ -1,6 +1,6 @@
 //! What the user typed, before anything is checked.
 
-use crate::bench;
+use crate::{bench, demo, start, status};
 use clap::{Parser, Subcommand};
 
 /// A small, highly available datastore: SQLite replicated by Raft behind the etcd v3 API.
@@ -14,6 +14,18 @@ pub(crate) struct Cli {
 /// One variant per command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a node, and make a new cluster if there is none.
+    #[command(long_about = start::ABOUT)]
+    Start(start::StartArguments),
+    /// Run a new node and make it part of a cluster.
+    #[command(long_about = start::ABOUT_JOIN)]
+    Join(start::JoinArguments),
+    /// Show the members of a cluster, who leads, and how many more may fail.
+    #[command(long_about = status::ABOUT)]
+    Status(status::Arguments),
+    /// Start three nodes, kill one under load, and see that nothing is lost.
+    #[command(long_about = demo::args::ABOUT)]
+    Demo(demo::args::Arguments),
     /// Measure any etcd v3 endpoints, or compare a cluster of ours with one of etcd's.
     #[command(long_about = bench::args::ABOUT)]
     Bench(bench::args::Arguments),

@@ -11,8 +11,18 @@ pub(crate) enum Exit {
     Failed = 1,
     /// The arguments, the environment and the configuration file do not make sense together. clap uses the same code.
     Usage = 2,
+    /// The data directory does not allow it: empty, foreign, damaged, of a newer version, without its log.
+    DataDirectory = 3,
     /// No node answers at the given addresses: trying again later may help.
     Unreachable = 4,
+    /// Another process uses the data directory or one of the addresses.
+    InUse = 5,
+    /// The cluster does not take this node.
+    Refused = 6,
+    /// An acknowledged write is lost, or nodes that should be equal are not.
+    Lost = 7,
+    /// Fewer voters answer than it takes to write.
+    NoQuorum = 8,
 }
 
 /// Why a command did not do its work.

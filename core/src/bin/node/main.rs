@@ -1,7 +1,13 @@
 //! The `quorate` command.
 //!
-//! `args` is what the user typed; each command checks it into what the program needs and then runs only that; `exit` is
-//! how every command ends. This is the one place outside `runtime/tokio.rs` that meets the real machine: its clock,
+//! * `args` what the user typed; `settings` those of a node, from flags, environment and file
+//! * `config` the settings, checked; `start` runs a node with them; `log` is how it logs
+//! * `status` asks nodes how they are
+//! * `demo` and `bench` the commands that run clusters of their own; `processes` are the nodes of these
+//! * `client` how commands talk to nodes
+//! * `exit` how every command ends
+//!
+//! This is the one place outside `runtime/tokio.rs` that meets the real machine: its clock,
 //! its processes, its files.
 #![expect(
     clippy::disallowed_methods,
@@ -11,8 +17,14 @@
 mod args;
 mod bench;
 mod client;
+mod config;
+mod demo;
 mod exit;
+mod log;
 mod processes;
+mod settings;
+mod start;
+mod status;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -20,6 +32,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Start(arguments) => start::start(arguments),
+        Command::Join(arguments) => start::join(arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     exit::report(outcome)

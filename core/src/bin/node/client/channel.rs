@@ -50,6 +50,11 @@ impl Channel {
         Ok(Self { sender, origin })
     }
 
+    /// Where requests go, for the generated clients that have no method here.
+    pub(crate) fn origin(&self) -> Uri {
+        self.origin.clone()
+    }
+
     pub(crate) fn kv(&self) -> KvClient<Channel> {
         KvClient::with_origin(self.clone(), self.origin.clone())
     }

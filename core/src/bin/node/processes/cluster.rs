@@ -4,7 +4,8 @@ use super::node::{Node, Place};
 use super::{Program, ports};
 use crate::client::{Channel, Endpoint};
 use crate::exit::{Exit, Failure};
-use quorate::proto::etcdserverpb::{PutRequest, StatusRequest, StatusResponse};
+use quorate::proto::etcdserverpb::cluster_client::ClusterClient;
+use quorate::proto::etcdserverpb::{MemberListRequest, PutRequest, StatusRequest, StatusResponse};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -50,7 +51,33 @@ impl Cluster {
             }
         }
         cluster.ready().await?;
+        cluster.all_vote().await?;
         Ok(cluster)
+    }
+
+    /// Waits until every node votes. Ours are promoted one after the other once they have been stable for a while; a
+    /// leader that is killed before has nobody to follow it.
+    async fn all_vote(&self) -> Result<(), Failure> {
+        let start = Instant::now();
+        while self.voters().await != Some(self.nodes.len()) {
+            if start.elapsed() > START_LIMIT {
+                let seconds = START_LIMIT.as_secs();
+                let message = format!("not every node had a vote within {seconds} seconds");
+                return Err(Failure::new(Exit::Failed, message));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// How many members vote, as the first node says.
+    async fn voters(&self) -> Option<usize> {
+        let channel = Channel::connect(&self.places[0].endpoint()).await.ok()?;
+        let mut cluster = ClusterClient::with_origin(channel.clone(), channel.origin());
+        let request = cluster.member_list(MemberListRequest { linearizable: true });
+        let answer = tokio::time::timeout(ANSWER_LIMIT, request).await.ok()?;
+        let members = answer.ok()?.into_inner().members;
+        Some(members.iter().filter(|member| !member.is_learner).count())
     }
 
     pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
@@ -69,6 +96,13 @@ impl Cluster {
 
     pub(crate) fn name(&self, index: usize) -> &str {
         &self.places[index].name
+    }
+
+    /// Ends a node with SIGKILL.
+    pub(crate) fn kill(&mut self, index: usize) {
+        if let Some(mut node) = self.nodes[index].take() {
+            node.kill();
+        }
     }
 
     /// Asks a node to stop and waits until it has.

@@ -1,5 +1,11 @@
 //! The loads, one file each. A load opens its connections, does what must be done before the clock runs, drives its
 //! workers and gives a report.
+//!
+//! * `put`, `get`, `range` single requests
+//! * `txn` creates and updates, made of the transactions in `guarded`
+//! * `mixed` what a Kubernetes API server sends
+//! * `watch` fan-out of events; `lease` keep-alives
+//! * `failover` the outage when a process is ended
 
 pub(super) mod failover;
 pub(super) mod get;

@@ -1,0 +1,136 @@
+//! A node's settings as typed: on the command line, in the environment, in a file.
+//!
+//! One structure is read three times. A flag wins over an environment variable (clap sees to that), a variable over the
+//! file, the file over the default; the defaults stand in `config`, where everything is checked.
+
+use crate::exit::{Context, Exit, Failure};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every setting is optional here: nothing is known yet about where it will come from.
+#[derive(Clone, Debug, Default, PartialEq, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Settings {
+    /// Where everything is kept [default: quorate-data]
+    #[arg(long, env = "QUORATE_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// This node's name, unique in its cluster [default: the machine's]
+    #[arg(long, env = "QUORATE_NAME")]
+    pub(crate) name: Option<String>,
+    /// Where clients are served [default: 127.0.0.1:2379]
+    #[arg(long, env = "QUORATE_LISTEN_CLIENT", value_name = "HOST:PORT")]
+    pub(crate) listen_client: Option<String>,
+    /// Where the other nodes are served [default: 127.0.0.1:2380]
+    #[arg(long, env = "QUORATE_LISTEN_PEER", value_name = "HOST:PORT")]
+    pub(crate) listen_peer: Option<String>,
+    /// How clients reach this node, the best address first, separated by commas [default: where they are served]
+    #[arg(
+        long,
+        env = "QUORATE_ADVERTISE_CLIENT",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
+    pub(crate) advertise_client: Option<Vec<String>>,
+    /// How the other nodes reach this one, the best address first, separated by commas [default: where they are served]
+    #[arg(
+        long,
+        env = "QUORATE_ADVERTISE_PEER",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
+    pub(crate) advertise_peer: Option<Vec<String>>,
+    /// What this node shares with those that fail together with it: a rack, a room, a site [default: default]
+    #[arg(long, env = "QUORATE_FAILURE_DOMAIN", value_name = "NAME")]
+    pub(crate) failure_domain: Option<String>,
+    /// How often the leader shows itself, in milliseconds; the time until a dead one is replaced grows with it. More for
+    /// slow disks and long lines, the same on all nodes [default: 50]
+    #[arg(long, env = "QUORATE_HEARTBEAT_MS", value_name = "MS")]
+    pub(crate) heartbeat_ms: Option<u64>,
+    /// Connections of clients at a time [default: 4096]
+    #[arg(long, env = "QUORATE_MAX_CLIENT_CONNECTIONS", value_name = "N")]
+    pub(crate) max_client_connections: Option<u32>,
+    /// Take no writes while less than this is free on the disk, in MiB [default: 64]
+    #[arg(long, env = "QUORATE_MIN_FREE_MIB", value_name = "MIB")]
+    pub(crate) min_free_mib: Option<u64>,
+    /// How long a stopping node waits for requests in progress, in milliseconds [default: 3000]
+    #[arg(long, env = "QUORATE_DRAIN_MS", value_name = "MS")]
+    pub(crate) drain_ms: Option<u64>,
+    /// What is logged, to standard error: a level, or levels by module as in info,quorate=debug [default: info,openraft=warn]
+    #[arg(long, env = "QUORATE_LOG_LEVEL", value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+    /// How a line of the log looks [default: text]
+    #[arg(long, env = "QUORATE_LOG_FORMAT", value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// Reads a TOML file of settings; a key that does not exist is an error and not a silent default.
+    pub(crate) fn from_file(path: &Path) -> Result<Self, Failure> {
+        let what = format!("reading {}", path.display());
+        let text = fs::read_to_string(path).context(Exit::Usage, &what)?;
+        toml::from_str(&text).context(Exit::Usage, &what)
+    }
+
+    /// These settings, and where they say nothing, those.
+    pub(crate) fn or(self, those: Settings) -> Self {
+        Self {
+            data_dir: self.data_dir.or(those.data_dir),
+            name: self.name.or(those.name),
+            listen_client: self.listen_client.or(those.listen_client),
+            listen_peer: self.listen_peer.or(those.listen_peer),
+            advertise_client: self.advertise_client.or(those.advertise_client),
+            advertise_peer: self.advertise_peer.or(those.advertise_peer),
+            failure_domain: self.failure_domain.or(those.failure_domain),
+            heartbeat_ms: self.heartbeat_ms.or(those.heartbeat_ms),
+            max_client_connections: self.max_client_connections.or(those.max_client_connections),
+            min_free_mib: self.min_free_mib.or(those.min_free_mib),
+            drain_ms: self.drain_ms.or(those.drain_ms),
+            log_level: self.log_level.or(those.log_level),
+            log_format: self.log_format.or(those.log_format),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<Settings, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("quorate.toml");
+        fs::write(&path, text).unwrap();
+        Settings::from_file(&path).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn what_was_typed_wins_over_the_file() {
+        let typed = Settings {
+            name: Some("typed".into()),
+            ..Settings::default()
+        };
+        let file = file("name = 'file'\ndrain-ms = 5\nlog-format = 'json'").unwrap();
+        let settings = typed.or(file);
+        assert_eq!(settings.name.as_deref(), Some("typed"));
+        assert_eq!(settings.drain_ms, Some(5));
+        assert_eq!(settings.log_format, Some(LogFormat::Json));
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_is_named() {
+        let error = file("data-directory = 'x'").unwrap_err();
+        assert!(error.contains("data-directory"), "{error}");
+        assert!(error.contains("quorate.toml"), "{error}");
+    }
+}

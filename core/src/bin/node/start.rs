@@ -1,0 +1,179 @@
+//! `quorate start` and `quorate join`: run a node until it is asked to stop.
+
+use crate::config::Config;
+use crate::exit::{Context, Exit, Failure};
+use crate::log;
+use crate::settings::Settings;
+use clap::Args;
+use quorate::config::{Beginning, NodeConfig};
+use quorate::directory::DirectoryError;
+use quorate::node::{self, Node, NodeError};
+use quorate::raft::replica::StartError;
+use quorate::runtime::tokio::TokioRuntime;
+use std::path::PathBuf;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Threads for work that blocks, beside the ones that each database has for itself.
+const BLOCKING_THREADS: usize = 4;
+
+/// The long help of `quorate start`.
+pub(crate) const ABOUT: &str = "\
+Run a node, and make a new cluster if there is none.
+
+A new cluster of one node is made only if the data directory does not exist, or with --bootstrap if it is empty. A \
+directory that was used before is gone on with. Anything else is refused with the way out: a volume that was not mounted \
+must not become a new, empty cluster. Services should use --existing, which never makes anything.
+
+Every setting can be given as a flag, as an environment variable or in a TOML file (--config) under the flag's name \
+without the dashes in front; a flag wins over a variable and a variable over the file. SIGTERM or SIGINT hand leadership \
+over and stop the node cleanly.";
+
+/// The long help of `quorate join`.
+pub(crate) const ABOUT_JOIN: &str = "\
+Run a new node and make it part of the cluster that the given nodes belong to.
+
+The cluster decides what the node becomes: a voter, a standby, a spare. A node that has joined once is started again with \
+`quorate start`.";
+
+/// `quorate start`
+#[derive(Debug, Args)]
+pub(crate) struct StartArguments {
+    #[command(flatten)]
+    file: File,
+    /// Make a new cluster in a directory that is missing or empty.
+    #[arg(long, conflicts_with = "existing")]
+    bootstrap: bool,
+    /// Never make anything: the directory must have been used before.
+    #[arg(long)]
+    existing: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// `quorate join`
+#[derive(Debug, Args)]
+pub(crate) struct JoinArguments {
+    /// Addresses at which nodes of the cluster serve other nodes; the first that answers is asked.
+    #[arg(required = true, value_name = "HOST:PORT")]
+    addresses: Vec<String>,
+    #[command(flatten)]
+    file: File,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Where settings are read from besides flags and environment.
+#[derive(Debug, Args)]
+struct File {
+    /// A TOML file of settings.
+    #[arg(long, env = "QUORATE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl File {
+    fn complete(&self, settings: Settings) -> Result<Settings, Failure> {
+        Ok(match &self.config {
+            Some(path) => settings.or(Settings::from_file(path)?),
+            None => settings,
+        })
+    }
+}
+
+/// `quorate start`
+pub(crate) fn start(arguments: StartArguments) -> Result<(), Failure> {
+    let beginning = match (arguments.bootstrap, arguments.existing) {
+        (true, _) => Beginning::Bootstrap,
+        (_, true) => Beginning::Existing,
+        _ => Beginning::Usual,
+    };
+    let config = Config::check(arguments.file.complete(arguments.settings)?)?;
+    run(config, async move |config| {
+        Node::start(config, beginning).await
+    })
+}
+
+/// `quorate join`
+pub(crate) fn join(arguments: JoinArguments) -> Result<(), Failure> {
+    let config = Config::check(arguments.file.complete(arguments.settings)?)?;
+    let addresses = arguments.addresses;
+    run(config, async move |config| {
+        admitted(&config, &addresses).await?;
+        Node::start(config, Beginning::Existing).await
+    })
+}
+
+/// Asks the nodes in turn to admit this one, until one does.
+async fn admitted(config: &NodeConfig, addresses: &[String]) -> Result<(), NodeError> {
+    let mut last = NodeError::Refused("no address is given".into());
+    for address in addresses {
+        match node::join::<TokioRuntime>(config, address).await {
+            Ok(identity) => {
+                tracing::info!(node = %identity.node, cluster = %identity.cluster, "admitted");
+                return Ok(());
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn run<F>(config: Config, begin: F) -> Result<(), Failure>
+where
+    F: AsyncFnOnce(NodeConfig) -> Result<Node<TokioRuntime>, NodeError>,
+{
+    log::begin(config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build()
+        .context(Exit::Failed, "starting the runtime")?;
+    runtime.block_on(async {
+        let stop = StopSignals::listen()?;
+        let name = config.node.name.clone();
+        let node = begin(config.node).await.map_err(refusal)?;
+        let (client, peer) = (node.client_address(), node.peer_address());
+        tracing::info!(node = %node.identity().node, name, client, peer, "serving");
+        let signal = stop.received().await;
+        tracing::info!(signal, "stopping");
+        node.stop().await;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+/// The two ways in which a node is asked to stop.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Before the node starts: a signal that comes while it does is not lost.
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).context(Exit::Failed, "listening for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn received(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// The code that a script gets for a node that did not start.
+fn refusal(error: NodeError) -> Failure {
+    let exit = match &error {
+        NodeError::Directory(DirectoryError::InUse { .. }) | NodeError::Listen { .. } => {
+            Exit::InUse
+        }
+        NodeError::Start(StartError::Raft(_)) => Exit::Failed,
+        NodeError::Directory(_) | NodeError::Start(_) => Exit::DataDirectory,
+        NodeError::Refused(_) => Exit::Refused,
+    };
+    Failure::new(exit, error.to_string())
+}
