@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// Folders whose content nobody wrote, or that a run leaves behind.
 const SKIPPED: [&str; 4] = ["target", ".git", "quorate-data", "corpus"];
+const PACKAGES: [&str; 5] = ["core", "sim", "jepsen-style", "scenarios", "reports"];
 
 /// A file of the repository.
 struct Source {
@@ -46,6 +47,15 @@ impl Source {
     fn product_code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.code()
             .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+    }
+
+    /// The comment that opens a module.
+    fn module_doc(&self) -> String {
+        let doc = self
+            .text
+            .lines()
+            .take_while(|line| line.starts_with("//!") || line.is_empty());
+        doc.collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -255,6 +265,52 @@ fn a_markdown_file_has_one_title() {
         }
     }
     assert_none("A markdown file has exactly one H1.", &found);
+}
+
+#[test]
+fn a_folder_opens_with_a_map_of_its_files() {
+    let sources = sources();
+    let mut found = Vec::new();
+    for source in &sources {
+        let Some((folder, file)) = source.path.rsplit_once('/') else {
+            continue;
+        };
+        let in_a_package = !folder.ends_with("/tests")
+            && PACKAGES
+                .iter()
+                .any(|package| source.is_in(&format!("{package}/src")));
+        if !in_a_package || !["mod.rs", "lib.rs"].contains(&file) {
+            continue;
+        }
+        let doc = source.module_doc();
+        let names = names_beside(folder, &sources);
+        // A map of two or three things is noise: their `mod` lines say as much.
+        for name in names.iter().filter(|_| names.len() > 3) {
+            let forms = [
+                format!("`{name}`"),
+                format!("`{name}/`"),
+                format!("{name}.rs"),
+            ];
+            if !forms.iter().any(|form| doc.contains(form)) {
+                found.push(format!("{}: `{name}` is not in the map", source.path));
+            }
+        }
+    }
+    assert_none("A folder opens with a map of what stands in it.", &found);
+}
+
+/// Files and folders of Rust beside a `mod.rs`, as module names.
+fn names_beside(folder: &str, sources: &[Source]) -> BTreeSet<String> {
+    let beside = sources.iter().filter(|source| source.is("rs"));
+    let rests = beside.filter_map(|source| source.path.strip_prefix(folder)?.strip_prefix('/'));
+    let firsts = rests.map(|rest| rest.split('/').next().unwrap_or_default());
+    // `bin` holds programs of their own, and tests name themselves.
+    let own = ["mod", "lib", "main", "bin", "tests"];
+    let names = firsts.map(|first| first.trim_end_matches(".rs"));
+    names
+        .filter(|name| !own.contains(name))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]

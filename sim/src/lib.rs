@@ -8,6 +8,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `seed.rs` | [`Seed`](seed::Seed): the one number, and its labelled streams |
+//! | `host.rs`, `sync.rs` | machines by number; the one way to take a lock |
 //! | `disk/` | a disk that tears, forgets, lies and stalls, and SQLite's way to it |
 //! | `net/` | rules about links, and streams that keep them |
 //! | `clock.rs`, `machine.rs` | clocks that are wrong; machines, and the tasks that live on them |

@@ -11,7 +11,7 @@
 //! | `position` | a version's place in history, as one number |
 //! | `keyspace` | finding a key, adding a version, walking back to an older one |
 //! | `mark` | the counters: revision, compaction, the last applied entry |
-//! | `batch` | a run of entries in one transaction |
+//! | `batch`, `statement` | a run of entries in one transaction, and its prepared statements |
 //! | `command` | the envelope, and what happens to a command from the future |
 //! | `change`, `txn`, `lease`, `compact`, `system` | the commands |
 //! | `validate` | what can be said of a request before anything is read |

@@ -15,6 +15,8 @@
 //! | a life applies forward only | Raft, section 5.3 | `applied_forward.rs` |
 //! | revisions follow from the log and never go back | etcd's revision | `revision_order.rs` |
 //! | the log is purged behind the state | ours: T38, T39 | `purged_behind.rs` |
+//!
+//! `ledger.rs` holds what every node has promised so far, `violation.rs` a variant for each property.
 
 mod applied_forward;
 mod committed_on_quorum;

@@ -22,6 +22,7 @@
 //! | `component`, `search`, `shortest` | what kind of cycle a component holds, and the shortest |
 //! | [`anomaly`] | [`Anomaly`], [`IsolationLevel`], and which forbids which |
 //! | [`evidence`], [`explain`] | [`Findings`], and the same in words |
+//! | `twin` | the same verdicts from definitions alone, for tests |
 //! | [`generate`] | histories that are right by construction, to measure and to test with |
 //!
 //! A good history costs a pass over the operations by key, the graph, and one pass over it. Everything takes memory in

@@ -1,0 +1,360 @@
+//! The shipped binary as real processes: what it says no to, how it stops, and what twenty kills cost.
+//!
+//! Nothing here measures time; where something has to happen first, it is waited for with a generous bound.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests run real processes on real files"
+)]
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// The exit codes that scripts rely on.
+const FAILED: i32 = 1;
+const USAGE: i32 = 2;
+const DATA_DIRECTORY: i32 = 3;
+const UNREACHABLE: i32 = 4;
+const IN_USE: i32 = 5;
+
+/// Far longer than anything here takes on an idle machine.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// A directory for data and two ports.
+struct Place {
+    parent: TempDir,
+    client: u16,
+    peer: u16,
+}
+
+/// A running node; dropping it kills the process.
+struct Node(Child);
+
+impl Place {
+    fn new() -> Self {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let [client, peer] = free_ports();
+        Self {
+            parent,
+            client,
+            peer,
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.parent.path().join("data")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = quorate(arguments);
+        command
+            .args(["--name", "one", "--log-format", "json", "--data-dir"])
+            .arg(self.data())
+            .args(["--listen-client", &format!("127.0.0.1:{}", self.client)])
+            .args(["--listen-peer", &format!("127.0.0.1:{}", self.peer)]);
+        command
+    }
+
+    /// Runs a command that is expected to end by itself.
+    fn refusal(&self, arguments: &[&str]) -> Refusal {
+        Refusal::of(ended(self.command(arguments)))
+    }
+
+    /// Starts the node and waits until it leads its cluster.
+    fn serve(&self, arguments: &[&str]) -> Node {
+        let mut command = self.command(arguments);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let node = Node(child.expect("the binary runs"));
+        eventually("the node serves", || self.status().status.success());
+        node
+    }
+
+    fn status(&self) -> Output {
+        let endpoint = format!("127.0.0.1:{}", self.client);
+        let output = quorate(&["status", "-o", "json", "--endpoints", &endpoint]).output();
+        output.expect("the binary runs")
+    }
+}
+
+impl Node {
+    /// Asks the node to stop and returns its exit code.
+    fn stop(mut self) -> Option<i32> {
+        kill_process(Pid::from_child(&self.0), Signal::TERM).expect("the process is ours");
+        self.0.wait().expect("the process is ours").code()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// How a command that was refused ended.
+#[derive(Debug)]
+struct Refusal {
+    code: Option<i32>,
+    said: String,
+}
+
+impl Refusal {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            said: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    #[track_caller]
+    fn is(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}", self.said);
+        for word in words {
+            assert!(
+                self.said.contains(word),
+                "{word:?} is not in: {}",
+                self.said
+            );
+        }
+    }
+}
+
+fn quorate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    command.args(arguments).stdin(Stdio::null());
+    // What the machine's owner has set must not reach a test.
+    let ours = |name: &str| name.starts_with("QUORATE_");
+    for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// The output of a command, which is killed if it does not end.
+fn ended(mut command: Command) -> Output {
+    let spawned = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut node = Node(spawned.expect("the binary runs"));
+    eventually("the command ends", || {
+        node.0.try_wait().expect("the process is ours").is_some()
+    });
+    let mut output = Output {
+        status: node.0.wait().expect("it ended"),
+        stdout: Vec::new(),
+        stderr: Vec::new(),
+    };
+    let pipes = (node.0.stdout.take(), node.0.stderr.take());
+    if let (Some(mut out), Some(mut err)) = pipes {
+        std::io::Read::read_to_end(&mut out, &mut output.stdout).expect("a pipe");
+        std::io::Read::read_to_end(&mut err, &mut output.stderr).expect("a pipe");
+    }
+    output
+}
+
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < BOUND, "not within {BOUND:?}: {what}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] =
+        std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("a bound port").port())
+}
+
+fn overwrite(path: &Path, content: &[u8]) {
+    fs::write(path, content).expect("the file is ours");
+}
+
+#[test]
+fn twenty_kills_under_load_lose_nothing_that_was_acknowledged() {
+    let place = Place::new();
+    let mut command = quorate(&[
+        "demo",
+        "--kills",
+        "20",
+        "--victim",
+        "any",
+        "--phase-ms",
+        "300",
+    ]);
+    command.arg("--directory").arg(place.parent.path());
+    let output = command.output().expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{errors}");
+    assert_eq!(said.matches("kill -9").count(), 20, "{said}");
+    assert!(said.contains("equal on all three"), "{said}");
+    assert!(
+        said.contains("Nothing that was acknowledged is lost."),
+        "{said}"
+    );
+    assert_eq!(
+        fs::read_dir(place.parent.path())
+            .expect("it exists")
+            .count(),
+        0,
+        "the demonstration cleans up"
+    );
+}
+
+#[test]
+fn a_stopped_node_ends_with_zero_and_goes_on_where_it_was() {
+    let place = Place::new();
+    let first = place.serve(&["start"]);
+    let before = place.status();
+    assert_eq!(first.stop(), Some(0));
+    let second = place.serve(&["start", "--existing"]);
+    let after = place.status();
+    let cluster = |output: &Output| {
+        let json: serde_json::Value =
+            serde_json::from_slice(&output.stdout).expect("status speaks JSON");
+        (
+            json["cluster"].clone(),
+            json["nodes"][0]["id"].clone(),
+            json["leader"].clone(),
+        )
+    };
+    assert_eq!(cluster(&before), cluster(&after));
+    assert!(cluster(&after).0.is_string());
+    assert_eq!(second.stop(), Some(0));
+    assert_eq!(place.status().status.code(), Some(UNREACHABLE));
+}
+
+#[test]
+fn a_directory_that_may_be_an_unmounted_volume_is_not_made_a_new_cluster() {
+    let place = Place::new();
+    place
+        .refusal(&["start", "--existing"])
+        .is(DATA_DIRECTORY, &["data", "mounted"]);
+    assert!(!place.data().exists());
+    fs::create_dir(place.data()).expect("a directory");
+    place
+        .refusal(&["start"])
+        .is(DATA_DIRECTORY, &["mounted", "--bootstrap", "quorate join"]);
+    place
+        .refusal(&["start", "--existing"])
+        .is(DATA_DIRECTORY, &["mounted"]);
+    assert_eq!(
+        fs::read_dir(place.data()).expect("it exists").count(),
+        0,
+        "nothing was made"
+    );
+    assert_eq!(place.serve(&["start", "--bootstrap"]).stop(), Some(0));
+    place
+        .refusal(&["start", "--bootstrap"])
+        .is(DATA_DIRECTORY, &["lives here"]);
+}
+
+#[test]
+fn a_foreign_directory_is_left_as_it_is() {
+    let place = Place::new();
+    fs::create_dir(place.data()).expect("a directory");
+    overwrite(&place.data().join("thesis.txt"), b"years of work");
+    for arguments in [
+        &["start"][..],
+        &["start", "--bootstrap"],
+        &["start", "--existing"],
+    ] {
+        place.refusal(arguments).is(DATA_DIRECTORY, &["thesis.txt"]);
+    }
+    let names = fs::read_dir(place.data()).expect("it exists").count();
+    assert_eq!(names, 1, "nothing was added");
+}
+
+#[test]
+fn a_node_whose_log_is_gone_or_damaged_does_not_start() {
+    let place = Place::new();
+    assert_eq!(place.serve(&["start"]).stop(), Some(0));
+    let log = place.data().join("log.db");
+    let good = fs::read(&log).expect("the log");
+    for beside in ["log.db-wal", "log.db-shm"] {
+        // A clean stop may have removed them.
+        let _ = fs::remove_file(place.data().join(beside));
+    }
+    let mut damaged = good.clone();
+    damaged[..100].fill(0xA5);
+    overwrite(&log, &damaged);
+    place.refusal(&["start"]).is(DATA_DIRECTORY, &["log.db"]);
+    assert_eq!(
+        fs::read(&log).expect("the log"),
+        damaged,
+        "a damaged file is evidence"
+    );
+    fs::remove_file(&log).expect("the log");
+    place
+        .refusal(&["start"])
+        .is(DATA_DIRECTORY, &["log.db", "join anew"]);
+    overwrite(&place.data().join("identity.json"), br#"{"format": 99}"#);
+    place
+        .refusal(&["start"])
+        .is(DATA_DIRECTORY, &["format 99", "newer"]);
+}
+
+#[test]
+fn a_directory_or_a_port_in_use_is_named() {
+    let place = Place::new();
+    let node = place.serve(&["start"]);
+    let [client, peer] = free_ports();
+    let elsewhere = [format!("127.0.0.1:{client}"), format!("127.0.0.1:{peer}")];
+    let mut same_directory = quorate(&["start", "--data-dir"]);
+    same_directory.arg(place.data()).args([
+        "--listen-client",
+        &elsewhere[0],
+        "--listen-peer",
+        &elsewhere[1],
+    ]);
+    Refusal::of(ended(same_directory)).is(IN_USE, &["another process"]);
+    let mut same_port = quorate(&["start", "--data-dir"]);
+    let taken = format!("127.0.0.1:{}", place.client);
+    let other = place.parent.path().join("other");
+    same_port
+        .arg(&other)
+        .args(["--listen-client", &taken, "--listen-peer", &elsewhere[1]]);
+    Refusal::of(ended(same_port)).is(IN_USE, &[&taken]);
+    assert!(!other.exists(), "a node that cannot listen makes nothing");
+    assert_eq!(node.stop(), Some(0));
+}
+
+#[test]
+fn a_join_that_cannot_reach_anyone_makes_nothing() {
+    let place = Place::new();
+    let [nobody] = free_ports();
+    let refusal = place.refusal(&["join", &format!("127.0.0.1:{nobody}")]);
+    assert_ne!(refusal.code, Some(0), "{refusal:?}");
+    assert_ne!(refusal.code, Some(FAILED), "{refusal:?}");
+    assert!(refusal.said.contains(&nobody.to_string()), "{refusal:?}");
+    assert!(!place.data().exists());
+}
+
+#[test]
+fn senseless_settings_are_all_named_wherever_they_come_from() {
+    let place = Place::new();
+    let file = place.parent.path().join("quorate.toml");
+    overwrite(&file, b"heartbeat-ms = 1\nname = 'from the file'\n");
+    let mut command = quorate(&["start", "--listen-peer", "nowhere", "--config"]);
+    command.arg(&file).env("QUORATE_DRAIN_MS", "999999999");
+    Refusal::of(ended(command)).is(
+        USAGE,
+        &["--listen-peer", "--heartbeat-ms", "--name", "--drain-ms"],
+    );
+    overwrite(&file, b"heart-beat = 1\n");
+    let mut command = quorate(&["start", "--config"]);
+    command.arg(&file);
+    Refusal::of(ended(command)).is(USAGE, &["heart-beat", "quorate.toml"]);
+    Refusal::of(ended(quorate(&["start", "--no-such-flag"]))).is(USAGE, &["--no-such-flag"]);
+}
