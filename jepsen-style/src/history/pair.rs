@@ -15,8 +15,47 @@ use super::op::{Moment, Operation, Outcome, Process};
 pub struct Pairing {
     operations: Vec<Operation>,
     /// Where in `operations` the open invocation of a process stands.
-    open: FxHashMap<Process, usize>,
+    open: Open,
     events: u32,
+}
+
+/// Where the open invocation of each process stands. Numbers of processes are small in most recordings: those are looked
+/// up in an array.
+#[derive(Debug, Default)]
+struct Open {
+    small: Vec<Option<u32>>,
+    others: FxHashMap<Process, u32>,
+}
+
+/// Processes below this number have a place in the array.
+const SMALL: u32 = 4096;
+
+impl Open {
+    /// Opens; gives what was open before.
+    #[inline]
+    fn insert(&mut self, process: Process, place: u32) -> Option<u32> {
+        match process {
+            Process::Client(number) if number < SMALL => {
+                let number = number as usize;
+                if self.small.len() <= number {
+                    self.small.resize(number + 1, None);
+                }
+                self.small[number].replace(place)
+            }
+            _ => self.others.insert(process, place),
+        }
+    }
+
+    /// Closes; gives what was open.
+    #[inline]
+    fn remove(&mut self, process: Process) -> Option<u32> {
+        match process {
+            Process::Client(number) if number < SMALL => {
+                self.small.get_mut(number as usize)?.take()
+            }
+            _ => self.others.remove(&process),
+        }
+    }
 }
 
 /// A recording that contradicts itself.
@@ -86,11 +125,14 @@ impl Pairing {
     }
 
     fn invoke(&mut self, event: Event, moment: Moment) -> Result<(), PairError> {
-        if let Some(open) = self.open.insert(event.process, self.operations.len()) {
+        if let Some(open) = self
+            .open
+            .insert(event.process, self.operations.len() as u32)
+        {
             return Err(PairError::TwoOpen {
                 process: event.process,
                 function: event.function.to_string(),
-                open: self.operations[open].function.to_string(),
+                open: self.operations[open as usize].function.to_string(),
             });
         }
         self.begin(event, moment);
@@ -117,13 +159,13 @@ impl Pairing {
         moment: Moment,
         outcome: Outcome,
     ) -> Result<(), PairError> {
-        let Some(open) = self.open.remove(&event.process) else {
+        let Some(open) = self.open.remove(event.process) else {
             return Err(PairError::NothingOpen {
                 process: event.process,
                 function: event.function.to_string(),
             });
         };
-        let operation = &mut self.operations[open];
+        let operation = &mut self.operations[open as usize];
         if operation.function != event.function {
             return Err(PairError::OtherFunction {
                 process: event.process,
@@ -140,15 +182,16 @@ impl Pairing {
             EventKind::Ok | EventKind::Info | EventKind::Invoke => Outcome::Ok,
             EventKind::Fail => Outcome::Failed,
         };
-        match self.open.remove(&Process::Nemesis) {
+        match self.open.remove(Process::Nemesis) {
             Some(open)
                 if event.kind != EventKind::Invoke
-                    && self.operations[open].function == event.function =>
+                    && self.operations[open as usize].function == event.function =>
             {
-                close(&mut self.operations[open], event, moment, outcome);
+                close(&mut self.operations[open as usize], event, moment, outcome);
             }
             _ => {
-                self.open.insert(Process::Nemesis, self.operations.len());
+                self.open
+                    .insert(Process::Nemesis, self.operations.len() as u32);
                 self.begin(event, moment);
             }
         }

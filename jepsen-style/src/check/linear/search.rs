@@ -64,11 +64,9 @@ pub(super) fn search<M: Model>(
 ) -> Found {
     match plan.bits {
         0..=64 => Search::<M, 1>::new(model, plan, foresight, bounds, started).run(),
-        65..=128 => Search::<M, 2>::new(model, plan, foresight, bounds, started).run(),
-        129..=256 => Search::<M, 4>::new(model, plan, foresight, bounds, started).run(),
-        257..=1024 => Search::<M, 16>::new(model, plan, foresight, bounds, started).run(),
-        1025..=4096 => Search::<M, 64>::new(model, plan, foresight, bounds, started).run(),
-        4097..=32768 => Search::<M, 512>::new(model, plan, foresight, bounds, started).run(),
+        65..=256 => Search::<M, 4>::new(model, plan, foresight, bounds, started).run(),
+        257..=2048 => Search::<M, 32>::new(model, plan, foresight, bounds, started).run(),
+        2049..=32768 => Search::<M, 512>::new(model, plan, foresight, bounds, started).run(),
         _ => Found::GaveUp(Exhausted::Open),
     }
 }
@@ -212,7 +210,6 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
     }
 
     fn enter(&mut self, place: Place<W>) {
-        self.note_progress(&place);
         let placed = self.order.len() as u32;
         self.frames.push(Frame {
             place,
@@ -231,6 +228,7 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
             return;
         };
         let blamed = frame.blamed | blame(self.object_at(frame.place.level));
+        self.note_stuck(&frame.place);
         self.bury(&frame.place, blamed);
         while let Some(before) = self.frames.last_mut() {
             before.blamed |= blamed;
@@ -269,7 +267,8 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
         self.plan.entries[self.plan.returning(level) as usize].cell
     }
 
-    fn note_progress(&mut self, place: &Place<W>) {
+    /// Remembers how far it went. Only here, where a place is given up: most places lead on, and an order is long.
+    fn note_stuck(&mut self, place: &Place<W>) {
         if place.level > self.stuck.level || self.stuck_states.is_empty() {
             self.stuck.level = place.level;
             self.stuck.order.clone_from(&self.order);

@@ -207,16 +207,32 @@ impl<'a> Cursor<'a> {
 #[derive(Default)]
 pub(super) struct Names {
     known: FxHashSet<Name>,
+    /// The names that came last: nearly always the next is one of them.
+    recent: [Option<Name>; 2],
 }
 
 impl Names {
     #[inline]
     pub(super) fn name(&mut self, letters: &str) -> Name {
-        if let Some(name) = self.known.get(letters) {
-            return name.clone();
+        for recent in self.recent.iter().flatten() {
+            if recent.as_str() == letters {
+                return recent.clone();
+            }
         }
-        let name = Name::from(letters);
-        self.known.insert(name.clone());
+        self.look_up(letters)
+    }
+
+    fn look_up(&mut self, letters: &str) -> Name {
+        let name = match self.known.get(letters) {
+            Some(name) => name.clone(),
+            None => {
+                let name = Name::from(letters);
+                self.known.insert(name.clone());
+                name
+            }
+        };
+        self.recent.rotate_right(1);
+        self.recent[0] = Some(name.clone());
         name
     }
 }

@@ -128,12 +128,18 @@ impl Reader {
         fields: &mut Fields,
         place: Place,
     ) -> Parsed<Option<String>> {
-        let name = string(cursor)?;
-        blank(cursor);
-        cursor.expect(b':')?;
+        let (field, name) = match usual(cursor) {
+            Some(field) => (Some(field), Letters::Slice("")),
+            None => {
+                let name = string(cursor)?;
+                blank(cursor);
+                cursor.expect(b':')?;
+                (Field::of_name(name.as_ref()), name)
+            }
+        };
         blank(cursor);
         let at = cursor.at();
-        match Field::of_name(name.as_ref()) {
+        match field {
             Some(Field::Process) => {
                 let process = any(cursor)?;
                 fields.process(cursor, at, &process)?;
@@ -161,6 +167,26 @@ impl Reader {
         }
         Ok(None)
     }
+}
+
+/// Passes a name and its colon if they stand as every writer but a person writes them: most names are recognised so,
+/// without being read.
+#[inline]
+fn usual(cursor: &mut Cursor<'_>) -> Option<Field> {
+    let rest = cursor.rest();
+    let (field, wanted): (Field, &[u8]) = match rest.get(1)? {
+        b'p' => (Field::Process, b"\"process\":"),
+        b't' if rest.get(2) == Some(&b'y') => (Field::Kind, b"\"type\":"),
+        b't' => (Field::Time, b"\"time\":"),
+        b'f' => (Field::Function, b"\"f\":"),
+        b'v' => (Field::Value, b"\"value\":"),
+        b'k' => (Field::Key, b"\"key\":"),
+        _ => return None,
+    };
+    rest.starts_with(wanted).then(|| {
+        cursor.advance(wanted.len());
+        field
+    })
 }
 
 #[inline]
