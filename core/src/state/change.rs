@@ -1,7 +1,6 @@
 //! One command's change of the keyspace: puts and deletes that share a revision.
 
 use bytes::Bytes;
-use rusqlite::params;
 
 use super::error::{Rejection, StateError};
 use super::keyspace::{Keyspace, Newest, Version};
@@ -40,7 +39,7 @@ impl From<rusqlite::Error> for Failure {
 }
 
 /// Deletes are looked up in pages, so that a delete of everything needs no memory for it.
-const DELETE_PAGE: i64 = 512;
+const DELETE_PAGE: usize = 512;
 
 /// Room that a revision keeps for the puts of a transaction beside its deletes.
 const PUTS: i64 = 4096;
@@ -193,12 +192,12 @@ impl<'b, 'c> Change<'b, 'c> {
     pub(super) fn delete_attached(&mut self, lease: i64) -> Result<(), StateError> {
         loop {
             let page: Vec<Bytes> = {
-                let mut statement = self.keyspace.connection().prepare_cached(
-                    "SELECT key FROM lease_keys WHERE lease = ?1 ORDER BY key LIMIT ?2",
-                )?;
-                let keys =
-                    statement.query_map(params![lease, DELETE_PAGE], |row| range::blob(row, 0))?;
-                keys.collect::<Result<_, _>>()?
+                let mut statement = self
+                    .keyspace
+                    .connection()
+                    .prepare_cached("SELECT key FROM lease_keys WHERE lease = ?1 ORDER BY key")?;
+                let keys = statement.query_map([lease], |row| range::blob(row, 0))?;
+                keys.take(DELETE_PAGE).collect::<Result<_, _>>()?
             };
             if page.is_empty() {
                 return Ok(());

@@ -46,11 +46,11 @@ pub(super) fn sweep(
     limit: u32,
 ) -> Result<Sweep, StateError> {
     let bound = end(mark);
-    let mut versions = connection.prepare_cached("SELECT position, prev, version, key FROM history WHERE position >= ?1 AND position < ?2 ORDER BY position LIMIT ?3")?;
+    let mut versions = connection.prepare_cached("SELECT position, prev, version, key FROM history WHERE position >= ?1 AND position < ?2 ORDER BY position")?;
     let mut forget = connection.prepare_cached("DELETE FROM history WHERE position = ?1")?;
     let mut forget_key =
         connection.prepare_cached("DELETE FROM keys WHERE key = ?1 AND head = ?2")?;
-    let page = versions.query_map(params![mark.swept.0, bound.0, limit], |row| {
+    let page = versions.query_map(params![mark.swept.0, bound.0], |row| {
         Ok((
             Position(row.get(0)?),
             Position(row.get(1)?),
@@ -59,8 +59,9 @@ pub(super) fn sweep(
         ))
     })?;
     // Read whole before anything is deleted: what a running SELECT sees of its own connection's deletes is undefined.
-    let page = page.collect::<Result<Vec<_>, _>>()?;
-    let full = page.len() == usize::try_from(limit).expect("a small number");
+    let limit = usize::try_from(limit).expect("a page fits");
+    let page = page.take(limit).collect::<Result<Vec<_>, _>>()?;
+    let full = page.len() == limit;
     for (position, prev, deleted, key) in page {
         if prev != Position::NONE {
             forget.execute([prev.0])?;

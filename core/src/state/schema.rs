@@ -20,7 +20,8 @@ pub const LAYOUT: Layout = Layout {
     file: "state.db",
     application_id: APPLICATION_ID,
     formats: &[FORMAT_1],
-    page_bytes: 4096,
+    // Half of the usual: a put rewrites one page of `keys`, and what it writes is mostly this page.
+    page_bytes: 2048,
     cache_kib: 8192,
     statements: 64,
     wal_bytes: 16 << 20,

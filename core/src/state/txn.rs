@@ -24,7 +24,7 @@ struct Path {
 }
 
 /// Keys are compared in pages, so that a compare over a whole keyspace needs no memory for it.
-const COMPARE_PAGE: i64 = 512;
+const COMPARE_PAGE: usize = 512;
 
 impl Change<'_, '_> {
     /// Decides, checks, and then carries out.

@@ -30,6 +30,10 @@ impl Driver {
         }
     }
 
+    pub(crate) fn place(&self) -> Place {
+        place(&self.dir)
+    }
+
     /// Closes everything and opens it again, as after the death of the process.
     pub(crate) fn reopen(self) -> Self {
         let Self {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod driver;
+mod golden;
 mod model;
 mod random;
 mod replay;
