@@ -79,6 +79,8 @@ pub struct Replica<R: Runtime> {
     peers: Arc<Peers<R>>,
     timing: Timing,
     running: Mutex<Option<Running<R>>>,
+    /// Open from the first start on, so that reads go on while Raft is being started again.
+    readers: Mutex<Option<Arc<Readers>>>,
     may_vote: AtomicBool,
     /// Why the node does not write, for people.
     trouble: Mutex<Option<String>>,
@@ -93,7 +95,6 @@ struct Running<R: Runtime> {
     log: Log<R>,
     state: Arc<Mutex<State>>,
     worker: R::Worker,
-    readers: Arc<Readers>,
     proposer: Proposer<R>,
     barrier: Barrier<R>,
     progress: Progress,
@@ -108,7 +109,6 @@ impl<R: Runtime> Clone for Running<R> {
             log: self.log.clone(),
             state: Arc::clone(&self.state),
             worker: self.worker.clone(),
-            readers: Arc::clone(&self.readers),
             proposer: self.proposer.clone(),
             barrier: self.barrier.clone(),
             progress: self.progress.clone(),
@@ -126,6 +126,7 @@ impl<R: Runtime> Replica<R> {
             peers,
             timing,
             running: Mutex::new(None),
+            readers: Mutex::new(None),
             may_vote: AtomicBool::new(false),
             trouble: Mutex::new(None),
             full: Arc::default(),
@@ -181,10 +182,10 @@ impl<R: Runtime> Replica<R> {
         self.with(|running| running.barrier.clone())
     }
 
-    /// The readers of the state, while it is open.
+    /// The readers of the state, once it was opened.
     #[must_use]
     pub fn readers(&self) -> Option<Arc<Readers>> {
-        self.with(|running| Arc::clone(&running.readers))
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What applying tells, while Raft runs.
@@ -302,6 +303,7 @@ impl<R: Runtime> Replica<R> {
         // openraft purges its log up to what the state says it applied, without asking: durable first (T38).
         state.make_durable()?;
         let readers = Arc::new(Readers::open(&self.place)?);
+        *self.readers.lock().unwrap_or_else(PoisonError::into_inner) = Some(readers);
         let state = Arc::new(Mutex::new(state));
         let recovered = log.committed().map_or(0, |id| id.index);
         let worker = R::worker("state-writer");
@@ -342,7 +344,6 @@ impl<R: Runtime> Replica<R> {
             log,
             state,
             worker,
-            readers,
             progress,
             recovered,
         };
@@ -589,9 +590,8 @@ impl<R: Runtime> Replica<R> {
             let reached = *running.progress.applied.borrow() >= running.recovered;
             (!reached).then(|| (running.recovered, running.progress.applied.clone()))
         });
-        let Some((recovered, mut applied)) =
-            waits.ok_or_else(|| io::Error::other("the state is not open"))?
-        else {
+        // While Raft is being started again, what was shown last is still there.
+        let Some((recovered, mut applied)) = waits.flatten() else {
             return Ok(());
         };
         R::observe(|| Event::Recovered {
@@ -728,7 +728,9 @@ impl<R: Runtime> Replica<R> {
         });
         report.last_sync_micros =
             u64::try_from(running.log.last_sync().as_micros()).unwrap_or(u64::MAX);
-        let readers = Arc::clone(&running.readers);
+        let Some(readers) = self.readers() else {
+            return Ok(report);
+        };
         let figures = R::blocking(move || {
             readers.with(|reader| Ok::<_, StateError>((reader.revisions()?, reader.size()?)))
         });
