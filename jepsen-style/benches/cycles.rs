@@ -122,6 +122,7 @@ fn main() {
     );
     measure("list-append, lagging replica", Store::Lagging, &lists);
     measure("list-append, write skew", Store::Snapshot, &lists);
+    measure("list-append, lost updates", Store::Careless, &lists);
     measure("rw-register", Store::Strict, &registers);
     measure(
         "rw-register, 10,000 writes a key",

@@ -88,10 +88,7 @@ fn order_kinds(layer: Layer) -> KindSet {
     match layer {
         Layer::Value => none,
         Layer::Process => none.with(EdgeKind::Process),
-        Layer::RealTime => none
-            .with(EdgeKind::Process)
-            .with(EdgeKind::RealTime)
-            .with(EdgeKind::TimedWriteWrite),
+        Layer::RealTime => none.with(EdgeKind::Process).with(EdgeKind::RealTime),
     }
 }
 
@@ -105,11 +102,14 @@ pub(super) fn dependency_kinds(layer: Layer) -> KindSet {
     write_kinds(layer).with(EdgeKind::WriteRead)
 }
 
-/// What any cycle may use.
+/// What any cycle may use. Overwriting that is known only from real time counts here and not as a write dependency above:
+/// it is implied unless a read was stale, and then the cycle through that read says what happened.
 pub(super) fn all_kinds(layer: Layer) -> KindSet {
     let kinds = dependency_kinds(layer).with(EdgeKind::ReadWrite);
     match layer {
-        Layer::RealTime => kinds.with(EdgeKind::TimedReadWrite),
+        Layer::RealTime => kinds
+            .with(EdgeKind::TimedReadWrite)
+            .with(EdgeKind::TimedWriteWrite),
         Layer::Value | Layer::Process => kinds,
     }
 }

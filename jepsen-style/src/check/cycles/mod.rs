@@ -23,6 +23,7 @@
 //! | [`anomaly`] | [`Anomaly`], [`IsolationLevel`], and which forbids which |
 //! | [`evidence`], [`explain`] | [`Findings`], and the same in words |
 //! | `twin` | the same verdicts from definitions alone, for tests |
+//! | [`convert`], [`checker`] | from a [`History`](crate::history::History) and to a [`Report`](crate::check::Report) |
 //! | [`generate`] | histories that are right by construction, to measure and to test with |
 //!
 //! A good history costs a pass over the operations by key, the graph, and one pass over it. Everything takes memory in
@@ -31,7 +32,9 @@
 
 pub mod anomaly;
 mod append;
+pub mod checker;
 mod component;
+pub mod convert;
 pub mod evidence;
 pub mod explain;
 mod fan;
@@ -48,6 +51,7 @@ pub mod transactions;
 mod twin;
 
 pub use anomaly::{Anomaly, CycleKind, IsolationLevel, Layer};
+pub use checker::{ListAppend, RwRegister};
 pub use evidence::{Evidence, Findings, Found, KnownFrom, Reason, Step};
 pub use explain::{Names, PlainNames, Unjudgeable, in_words};
 pub use graph::EdgeKind;

@@ -117,16 +117,12 @@ impl View<'_> {
         let cost = |node| u32::from(component.is_transaction(node / 2));
         let walk = shortest_cycle(&product, KindSet::ALL, cost, self.budget)?;
         let steps = without_repetition(self.contract(&walk, |node| node / 2));
-        let anti_dependencies = steps
-            .iter()
-            .filter(|(_, kind)| kind.is_anti_dependency())
-            .count();
-        if anti_dependencies == 1 {
+        let kind = kind_of(&steps);
+        if kind == CycleKind::GSingle {
             // The walks one by one ran out of budget before they came to it.
             self.undecided = false;
-            return Some((CycleKind::GSingle, steps));
         }
-        Some((CycleKind::GNonadjacent, steps))
+        Some((kind, steps))
     }
 
     /// The shortest cycle of dependencies and exactly one anti-dependency. `product` are the components of the graph that
@@ -256,6 +252,22 @@ fn without_repetition(mut steps: Steps) -> Steps {
         steps = if has_adjacent(&inner) { outer } else { inner };
     }
     steps
+}
+
+/// The kind of a cycle without two anti-dependencies in a row. None at all is left only if it needs overwriting that is known
+/// from real time.
+fn kind_of(steps: &[(Node, EdgeKind)]) -> CycleKind {
+    let reads = steps.iter().any(|(_, kind)| *kind == EdgeKind::WriteRead);
+    match steps
+        .iter()
+        .filter(|(_, kind)| kind.is_anti_dependency())
+        .count()
+    {
+        0 if reads => CycleKind::G1c,
+        0 => CycleKind::G0,
+        1 => CycleKind::GSingle,
+        _ => CycleKind::GNonadjacent,
+    }
 }
 
 fn repetition(steps: &[(Node, EdgeKind)]) -> Option<(usize, usize)> {

@@ -74,13 +74,13 @@ impl History {
             for step in &transaction.steps {
                 match (step, self.workload) {
                     (Micro::Write(key, value), Workload::ListAppend) => {
-                        packed.append(KeyId(*key), *value)
+                        packed.append(KeyId(*key), *value);
                     }
                     (Micro::Write(key, value), Workload::Register) => {
-                        packed.write(KeyId(*key), *value)
+                        packed.write(KeyId(*key), *value);
                     }
                     (Micro::Read(key, list), Workload::ListAppend) => {
-                        packed.read_list(KeyId(*key), list)
+                        packed.read_list(KeyId(*key), list);
                     }
                     (Micro::Read(key, list), Workload::Register) => {
                         packed.read_value(KeyId(*key), list.first().copied().unwrap_or(NIL));
@@ -338,7 +338,7 @@ fn external(history: &History, id: usize) -> Vec<(u32, Option<ValueId>)> {
     for step in steps.iter().filter(|_| history.outcome(id) == Outcome::Ok) {
         match step {
             Micro::Read(key, list) if touched.insert(*key) => {
-                reads.push((*key, list.first().copied()))
+                reads.push((*key, list.first().copied()));
             }
             Micro::Write(key, _) | Micro::Read(key, _) => {
                 touched.insert(*key);
@@ -556,7 +556,7 @@ fn contradicts_itself(history: &History, id: usize) -> bool {
     for (place, step) in history.transactions[id].steps.iter().enumerate() {
         match (step, history.workload) {
             (Micro::Write(key, value), Workload::ListAppend) => {
-                known.entry(*key).or_default().1.push(*value)
+                known.entry(*key).or_default().1.push(*value);
             }
             (Micro::Write(key, value), Workload::Register) => {
                 known.insert(*key, (Some(vec![*value]), vec![]));
@@ -643,6 +643,9 @@ fn damaged(seed: u64, workload: Workload, wounds: usize) -> History {
     history
 }
 
+/// Which transaction must stay before which.
+type Keeps<'a> = &'a dyn Fn(usize, usize) -> bool;
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
@@ -652,7 +655,7 @@ proptest! {
     fn lists_are_serializable_exactly_if_there_is_an_order(seed in any::<u64>(), wounds in 0_usize..3) {
         let history = damaged(seed, Workload::ListAppend, wounds);
         let Some(findings) = findings(&history) else { return Ok(()) };
-        let orders: [(IsolationLevel, &dyn Fn(usize, usize) -> bool); 3] = [
+        let orders: [(IsolationLevel, Keeps<'_>); 3] = [
             (IsolationLevel::Serializable, &|_, _| false),
             (IsolationLevel::StrongSessionSerializable, &|first, second| history.before_in_process(first, second)),
             (IsolationLevel::StrictSerializable, &|first, second| history.before_in_time(first, second)),
