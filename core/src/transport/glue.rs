@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -20,6 +21,8 @@ pub(super) struct TaskExecutor<R>(PhantomData<fn() -> R>);
 /// wake-up of another thread, which together are more than the read itself. The answers of all requests that came in one
 /// packet then also leave in one packet. A future that waits (for a proposal, for a body that is still arriving) is
 /// polled again by its task, which leaves its own waker.
+///
+/// A panic ends its request and nothing else, as it would in a task.
 pub(super) struct InlineExecutor<R>(PhantomData<fn() -> R>);
 
 /// The runtime's clock, as hyper's keepalive needs it.
@@ -67,8 +70,12 @@ where
     fn execute(&self, future: F) {
         let mut future = Box::pin(future);
         let mut context = Context::from_waker(Waker::noop());
-        if future.as_mut().poll(&mut context).is_pending() {
-            drop(R::spawn(future));
+        // The future is dropped after a panic, so nobody sees what it has left half done.
+        let poll = AssertUnwindSafe(|| future.as_mut().poll(&mut context));
+        match std::panic::catch_unwind(poll) {
+            Ok(Poll::Ready(())) => {}
+            Ok(Poll::Pending) => drop(R::spawn(future)),
+            Err(_panic) => tracing::error!("a request ended in a panic"),
         }
     }
 }

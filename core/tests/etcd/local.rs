@@ -77,11 +77,11 @@ impl Local {
 
 impl Backend for Local {
     async fn propose(&self, body: Body) -> Result<Response, ProposeError> {
+        let mut state = self.state.lock().unwrap();
         let index = self.proposals.fetch_add(1, Ordering::SeqCst) as u64 + 1;
         if let Some(error) = self.weather().propose {
             return Err(error);
         }
-        let mut state = self.state.lock().unwrap();
         let mut batch = state.begin().unwrap();
         let log_id = LogId {
             term: TERM.0,

@@ -51,6 +51,23 @@ async fn call_ends_when_its_caller_goes_away() {
 }
 
 #[tokio::test]
+async fn panic_ends_its_own_call_and_no_other() {
+    let server = TestServer::start(options()).await;
+    let channel = channel(&server);
+    let call = in_background({
+        let channel = channel.clone();
+        async move { send(&channel, request(GATED, framed(&put(b"value")))).await }
+    });
+    server.gated_calls_begun(1).await;
+    let status = send(&channel, request(PANICS, framed(&put(b"value"))))
+        .await
+        .unwrap_err();
+    assert!(!was_not_sent(&status), "{status:?}");
+    server.echo.gate.notify_one();
+    assert_eq!(call.await.unwrap().unwrap(), "value");
+}
+
+#[tokio::test]
 async fn stop_lets_calls_in_progress_finish_and_takes_no_new_ones() {
     let mut server = TestServer::start(options()).await;
     let channel = channel(&server);

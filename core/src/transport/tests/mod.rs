@@ -27,6 +27,7 @@ use crate::runtime::{Listener as _, Runtime, TaskHandle as _};
 type R = TokioRuntime;
 
 const ECHO: &str = "/test.Test/Echo";
+const PANICS: &str = "/test.Test/Panics";
 const GATED: &str = "/test.Test/Gated";
 
 static LIMITS: LazyLock<Limits> =
@@ -70,6 +71,7 @@ impl<P: Send + Sync + 'static> Handler<P> for Echo {
                 self.gate.notified().await;
                 grpc::unary::<R, _, _, _>(request, &LIMITS, async |put| Ok(echo(put))).await
             }
+            PANICS => panic!("a bug in a handler"),
             "/page" => http::Response::new(Body::page("a page")),
             path => unknown(path),
         }
