@@ -29,12 +29,14 @@ use super::journal::{Aside, Contents, Journal, JournalCheckpointer, JournalReade
 use super::types::{Entry, LogId, Types, Vote, term_of};
 use crate::database::{DatabaseError, Missing, Place};
 use crate::ids::NodeId;
-use crate::runtime::{Event, Runtime, Worker, watch};
+use crate::runtime::{Event, Instant, Runtime, Worker, watch};
 
 /// At most so many bytes of entries are handed out in one read for replication.
 const READ_BYTES: usize = 1 << 20;
 /// Durable entries stay in memory up to so many bytes, because followers that keep up read them next.
-const TAIL_BYTES: usize = 8 << 20;
+const TAIL_BYTES: usize = 4 << 20;
+/// The committed id and the marks of peers are written down no more often than this.
+const ASIDE_PERIOD: Duration = Duration::from_secs(1);
 /// The write-ahead log is moved into the database after so many bytes of entries.
 const CHECKPOINT_BYTES: usize = 2 << 20;
 
@@ -83,6 +85,7 @@ struct Memory<R: Runtime> {
     committed: Option<LogId>,
     marks: BTreeMap<NodeId, Mark>,
     aside: Aside,
+    aside_due: Instant,
     queue: Vec<Job<R>>,
     sequence: Sequence,
     durable: Sequence,
@@ -332,6 +335,7 @@ impl<R: Runtime> Memory<R> {
             committed: contents.committed,
             marks: contents.marks.into_iter().collect(),
             aside: Aside::default(),
+            aside_due: Instant::default(),
             queue: Vec::new(),
             sequence: 0,
             durable: 0,
@@ -404,6 +408,16 @@ impl<R: Runtime> Memory<R> {
         // After a snapshot was installed the log may end before what it covers: it starts over behind it.
         self.last = self.last.max(Some(to));
         Job::Purge { to }
+    }
+
+    /// What rides along with a write at `now`: at most once a second, because each part of it dirties a page of its own,
+    /// and all of it may be stale.
+    fn take_aside(&mut self, now: Instant) -> Aside {
+        if now < self.aside_due {
+            return Aside::default();
+        }
+        self.aside_due = now + ASIDE_PERIOD;
+        take(&mut self.aside)
     }
 
     /// Lets go of durable entries beyond the bound, oldest first.
@@ -482,7 +496,12 @@ async fn next_write<R: Runtime>(shared: &Shared<R>) -> Option<(Vec<Job<R>>, Asid
         {
             let mut memory = shared.memory();
             if !memory.queue.is_empty() {
-                return Some((take(&mut memory.queue), take(&mut memory.aside)));
+                let jobs = take(&mut memory.queue);
+                return Some((jobs, memory.take_aside(R::now())));
+            }
+            if memory.closed && !memory.aside.is_empty() {
+                // In an orderly end nothing that was known is lost.
+                return Some((Vec::new(), take(&mut memory.aside)));
             }
             if memory.closed {
                 return None;

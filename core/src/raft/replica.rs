@@ -185,7 +185,10 @@ impl<R: Runtime> Replica<R> {
     /// The readers of the state, once it was opened.
     #[must_use]
     pub fn readers(&self) -> Option<Arc<Readers>> {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.readers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// What applying tells, while Raft runs.

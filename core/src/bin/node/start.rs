@@ -117,12 +117,20 @@ async fn admitted(config: &NodeConfig, addresses: &[String]) -> Result<(), NodeE
     Err(last)
 }
 
+/// Half of the processors, at least one: the log and the state have threads of their own, and on a small machine threads
+/// that hand work to each other cost more than they bring (put, 64 clients, three nodes on two cores: 7 % less CPU an
+/// operation and a sixth more throughput with one thread than with two).
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).clamp(1, 8))
+}
+
 fn run<F>(config: Config, begin: F) -> Result<(), Failure>
 where
     F: AsyncFnOnce(NodeConfig) -> Result<Node<TokioRuntime>, NodeError>,
 {
     log::begin(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads())
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
