@@ -18,6 +18,7 @@
 //! | `backend` | the node behind the etcd services |
 //! | [`transport`] | HTTP/2 over any runtime's streams |
 //! | [`node`] | all of it together |
+//! | `real` | the node over the real runtime, compiled once |
 //! | [`proto`] | the generated protobuf types |
 
 mod backend;
@@ -31,6 +32,8 @@ pub mod node;
 pub mod proto;
 pub mod raft;
 pub mod readers;
+#[cfg(not(test))]
+pub mod real;
 pub mod runtime;
 pub mod state;
 pub mod transport;
