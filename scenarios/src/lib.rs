@@ -6,7 +6,7 @@
 //! | [`catalog`] | all of them, by name |
 //! | [`client`] | a client that speaks etcd's API to one node, and what its answers mean |
 //! | [`workload`] | what clients ask: reads and unique writes on a few registers |
-//! | [`run`] | one run: build, break, heal, converge, judge, report |
+//! | [`run`](mod@run) | one run: build, break, heal, converge, judge, report |
 //! | [`judge`] | the verdict over a history, what nodes broke, and what never happened |
 //! | [`world`] | the worlds by name |
 //!
