@@ -305,8 +305,9 @@ impl<R: Runtime> Run<'_, R> {
         self.pairing.push(event)
     }
 
-    /// The next completion; `None` if there is none until `until`.
-    async fn completion(&self, until: Option<Duration>) -> Option<Completion> {
+    /// The next completion; `None` if there is none until `until`. Exclusive, because a shared borrow across a wait would
+    /// ask of every client that threads can share it, and a run could not be a task.
+    async fn completion(&mut self, until: Option<Duration>) -> Option<Completion> {
         let mut timer: Option<Pending<'static, ()>> =
             until.map(|until| self.runtime.sleep(until.saturating_sub(self.now())));
         poll_fn(|context| {

@@ -1,0 +1,131 @@
+//! What the user typed, and what the program needs.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use quorate_reports::Exit;
+use quorate_scenarios::catalog;
+use quorate_scenarios::{Scenario, WorldName};
+use quorate_sim::seed::Seed;
+
+/// Breaks clusters in simulated worlds, and judges what their clients saw.
+///
+/// A run is a scenario, a seed and a world; the same three are the same run, bit for bit. The first line of output is the
+/// seed with every option that follows from it, and the last line of a failure is the command that repeats it.
+///
+/// Exit status: 0 if nothing was found, 1 on a bug, 2 if it could not be told, 3 if the harness failed, 64 for wrong
+/// usage.
+#[derive(Parser, Debug)]
+#[command(name = "chaos", version, max_term_width = 100)]
+struct Typed {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// The scenarios, with what each shows.
+    List,
+    /// Runs a scenario once and judges it.
+    Run {
+        #[command(flatten)]
+        which: Which,
+        /// How to print: a page for people, or one JSON object as the last line.
+        #[arg(long, short, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        /// Also save what clients asked and were told, as JSON Lines; `check --model register` judges it again.
+        #[arg(long, value_name = "FILE")]
+        history: Option<PathBuf>,
+    },
+    /// Runs a scenario twice and compares everything that happened.
+    Twice {
+        #[command(flatten)]
+        which: Which,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Which {
+    /// A name from `chaos list`.
+    name: String,
+    /// A number, or the hash of a commit.
+    #[arg(long, default_value_t = Seed::new(1))]
+    seed: Seed,
+    /// The simulator: madsim or turmoil.
+    #[arg(long, default_value_t = WorldName::Madsim)]
+    world: WorldName,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What the program is to do.
+pub(crate) enum Order {
+    /// Name the scenarios.
+    List,
+    /// One run.
+    Run {
+        target: Target,
+        output: Output,
+        history: Option<PathBuf>,
+    },
+    /// Two, compared.
+    Twice(Target),
+}
+
+/// What is run.
+pub(crate) struct Target {
+    pub(crate) scenario: &'static Scenario,
+    pub(crate) seed: Seed,
+    pub(crate) world: WorldName,
+}
+
+impl Which {
+    fn check(self) -> Result<Target, Exit> {
+        let Self { name, seed, world } = self;
+        let scenario = catalog::find(&name).ok_or_else(|| {
+            eprintln!("chaos: there is no scenario {name}; `chaos list` names them");
+            Exit::Usage
+        })?;
+        Ok(Target {
+            scenario,
+            seed,
+            world,
+        })
+    }
+}
+
+/// Parses and checks the command line; what is wrong with it has been printed. Nothing is left to do after `--help`.
+pub(crate) fn parse() -> Result<Option<Order>, Exit> {
+    let typed = match Typed::try_parse() {
+        Ok(typed) => typed,
+        Err(error) => {
+            // Nothing can be done about a terminal that went away.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Err(Exit::Usage)
+            } else {
+                Ok(None)
+            };
+        }
+    };
+    Ok(Some(match typed.command {
+        Command::List => Order::List,
+        Command::Run {
+            which,
+            output,
+            history,
+        } => Order::Run {
+            target: which.check()?,
+            output,
+            history,
+        },
+        Command::Twice { which } => Order::Twice(which.check()?),
+    }))
+}

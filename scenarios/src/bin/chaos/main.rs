@@ -1,0 +1,14 @@
+//! Runs scenarios: `chaos list`, `chaos run NAME`, `chaos twice NAME`.
+
+mod args;
+mod perform;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match args::parse() {
+        Ok(Some(order)) => perform::perform(&order).into(),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(exit) => exit.into(),
+    }
+}

@@ -1,0 +1,131 @@
+//! Does what was ordered and says how the program ends.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use quorate_jepsen_style::history::write;
+use quorate_reports::{Exit, json, text};
+use quorate_scenarios::run::repeat;
+use quorate_scenarios::{Run, catalog, run};
+use quorate_sim::determinism::same;
+use quorate_sim::trace::Keep;
+
+use crate::args::{Order, Output, Target};
+
+/// How many of the last events a single run keeps; its digest covers all.
+const KEPT: usize = 100;
+
+/// Does it. Whoever was to read the output may have gone, which changes nothing about a verdict.
+pub(crate) fn perform(order: &Order) -> Exit {
+    match order {
+        Order::List => {
+            for scenario in catalog::ALL {
+                say(&format!("{:<12} {}", scenario.name, scenario.story));
+            }
+            Exit::Pass
+        }
+        Order::Run {
+            target,
+            output,
+            history,
+        } => once(target, *output, history.as_deref()),
+        Order::Twice(target) => twice(target),
+    }
+}
+
+fn once(target: &Target, output: Output, history: Option<&Path>) -> Exit {
+    announce(target);
+    let Some(run) = attempt(target, Keep::Last(KEPT)) else {
+        return harness_failed(target);
+    };
+    if let Some(path) = history
+        && let Err(error) = save(&run, path)
+    {
+        eprintln!("chaos: {}: {error}", path.display());
+        return harness_failed(target);
+    }
+    match output {
+        Output::Text => say(&text::page(&run.report)),
+        Output::Json => match json::line(&run.report) {
+            Ok(line) => say(&line),
+            Err(error) => {
+                eprintln!("chaos: the report cannot be written: {error}");
+                return harness_failed(target);
+            }
+        },
+    }
+    run.report.verdict.into()
+}
+
+/// A run that is not the same twice is a bug of the harness: nothing that it finds could be looked at again.
+fn twice(target: &Target) -> Exit {
+    announce(target);
+    let (Some(first), Some(second)) = (attempt(target, Keep::All), attempt(target, Keep::All))
+    else {
+        return harness_failed(target);
+    };
+    match same(&first.recording, &second.recording) {
+        Ok(()) => {
+            let (digest, events) = (&first.report.trace_digest, first.report.trace_events);
+            say(&format!("the same twice: {digest} over {events} events"));
+            Exit::Pass
+        }
+        Err(difference) => {
+            say(&difference.to_string());
+            let Target {
+                scenario,
+                seed,
+                world,
+            } = target;
+            say(&format!(
+                "again: chaos twice {} --seed {seed} --world {world}",
+                scenario.name
+            ));
+            Exit::Harness
+        }
+    }
+}
+
+/// The first line: the seed, and everything that follows from it.
+fn announce(target: &Target) {
+    let Target {
+        scenario,
+        seed,
+        world,
+    } = target;
+    let options = scenario.options(*seed);
+    say(&format!(
+        "seed={seed} scenario={} world={world} {options}",
+        scenario.name
+    ));
+}
+
+/// A run, unless the harness panics: what that said has been printed.
+fn attempt(target: &Target, keep: Keep) -> Option<Run> {
+    let run = || run(target.scenario, target.seed, target.world, keep);
+    catch_unwind(AssertUnwindSafe(run)).ok()
+}
+
+fn harness_failed(target: &Target) -> Exit {
+    say(&format!(
+        "again: {}",
+        repeat(target.scenario, target.seed, target.world)
+    ));
+    Exit::Harness
+}
+
+fn save(run: &Run, path: &Path) -> io::Result<()> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a command of its own, on a real disk"
+    )]
+    let file = File::create(path)?;
+    write::write(&run.history, BufWriter::new(file))
+}
+
+fn say(line: &str) {
+    // See `perform`.
+    let _ = writeln!(io::stdout(), "{line}");
+}

@@ -1,0 +1,273 @@
+//! One run: build, break, heal, converge, judge, report.
+//!
+//! Clients live on a machine of their own, which no partition is about, so that they reach both sides of every cut: a
+//! reader on the wrong side is what finds a node that answers from yesterday. They go on after the heal, and what they
+//! read then says whether anything acknowledged was lost.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate::runtime::{Instant, Runtime};
+use quorate_jepsen_style::client::{Client, Pending};
+use quorate_jepsen_style::history::{History, Process, write};
+use quorate_jepsen_style::interpreter::{self, Settings};
+use quorate_reports::{RunReport, Verdict};
+use quorate_sim::cluster::Cluster;
+use quorate_sim::determinism::Recording;
+use quorate_sim::faults::Schedule;
+use quorate_sim::host::HostId;
+use quorate_sim::madsim::MadsimWorld;
+use quorate_sim::runtime::Simulated;
+use quorate_sim::seed::Seed;
+use quorate_sim::simulator::Simulator;
+use quorate_sim::trace::{Detail, Digest, Keep, Place};
+use quorate_sim::turmoil::TurmoilWorld;
+use quorate_sim::world::{SimulatedTime, Simulation, World, simulate};
+
+use crate::client::{EtcdClient, voters};
+use crate::judge::{Evidence, counts, judge, words};
+use crate::scenario::Scenario;
+use crate::world::WorldName;
+
+/// The machine of the clients; nodes count from 1 and never get so far.
+const CLIENTS: HostId = HostId::new(200);
+/// How soon an undisturbed cluster must have formed.
+const FORMS: Duration = Duration::from_secs(60);
+/// How long clients wait for what is open when they have asked everything.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is counted beside the faults: nodes that vote at the end and did not in the beginning.
+pub const ROLE_CHANGED: &str = "role-changed";
+
+/// A run that is over.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// What came of it.
+    pub report: RunReport,
+    /// What clients asked and were told.
+    pub history: History,
+    /// Everything that happened, to be compared with another run of the seed.
+    pub recording: Recording,
+}
+
+/// The command that repeats a run.
+#[must_use]
+pub fn repeat(scenario: &Scenario, seed: Seed, world: WorldName) -> String {
+    format!("chaos run {} --seed {seed} --world {world}", scenario.name)
+}
+
+/// Runs a scenario from a seed.
+///
+/// # Panics
+/// When the harness itself is broken.
+#[must_use]
+pub fn run(scenario: &Scenario, seed: Seed, world: WorldName, keep: Keep) -> Run {
+    match world {
+        WorldName::Madsim => run_in::<MadsimWorld>(scenario, seed, world, keep),
+        WorldName::Turmoil => run_in::<TurmoilWorld>(scenario, seed, world, keep),
+    }
+}
+
+/// What is left when the world is gone.
+struct Left {
+    /// Nothing when the cluster never formed, or the clients never came back.
+    lived: Result<Evidence, String>,
+    recording: Recording,
+    told: Vec<(String, u64)>,
+    simulated: Duration,
+    cpu: Duration,
+}
+
+fn run_in<M: Simulator>(scenario: &Scenario, seed: Seed, world: WorldName, keep: Keep) -> Run {
+    let left = simulate::<M, _>(seed, keep, |world| {
+        let lived = live(scenario, seed, world);
+        if let Ok(evidence) = &lived {
+            note(world, &evidence.history);
+        }
+        let told = world.witness().told();
+        Left {
+            lived,
+            recording: Recording::of(world.trace()),
+            told: told
+                .into_iter()
+                .map(|(name, times)| (name.to_owned(), times))
+                .collect(),
+            simulated: world.now(),
+            cpu: thread_cpu_time(),
+        }
+    });
+    let (verdict, reason, evidence_lines, evidence) = match left.lived {
+        Ok(evidence) => {
+            let report = judge(scenario, &evidence);
+            let (reason, lines) = words(&report);
+            (report.verdict, reason, lines, evidence)
+        }
+        Err(reason) => (Verdict::NotRun, reason, Vec::new(), Evidence::default()),
+    };
+    let report = RunReport {
+        format: quorate_reports::run::FORMAT,
+        scenario: scenario.name.to_owned(),
+        seed: seed.number(),
+        world: world.name().to_owned(),
+        verdict,
+        reason,
+        evidence: evidence_lines,
+        trace_digest: left.recording.digest.to_string(),
+        trace_events: left.recording.events,
+        simulated_seconds: left.simulated.as_secs_f64(),
+        cpu_seconds: left.cpu.as_secs_f64(),
+        operations: counts(&evidence.history),
+        faults: evidence.fired,
+        recoveries: left.told.into_iter().collect(),
+        options: scenario.options(seed).to_string(),
+        repeat: repeat(scenario, seed, world),
+    };
+    Run {
+        report,
+        history: evidence.history,
+        recording: left.recording,
+    }
+}
+
+/// The phases of a run.
+fn live<M: Simulator>(
+    scenario: &Scenario,
+    seed: Seed,
+    world: &mut Simulation<M>,
+) -> Result<Evidence, String> {
+    let options = scenario.options(seed);
+    let nodes: Vec<HostId> = (1..=scenario.nodes).map(HostId::new).collect();
+    let mut plan = Schedule::new(&options, &nodes, seed);
+    world.plug(CLIENTS, Arc::new(|| Box::pin(async {})));
+    let _ = world.start(CLIENTS);
+
+    let mut cluster = Cluster::plug(world, options);
+    let formed = cluster.form(FORMS);
+    formed.map_err(|reason| format!("the cluster does not form: {reason}"))?;
+
+    let at_first = voting(cluster.world());
+    let asking = ask::<M>(scenario, seed, nodes);
+    let answer = cluster.world().spawn(CLIENTS, asking);
+    cluster.suffer(&mut plan, scenario.suffers);
+    cluster.heal();
+    let bound = scenario.calm + PATIENCE * 2;
+    let history = cluster.world().until(bound, |_| answer.take());
+    let stuck = cluster.converge(scenario.converges).err();
+
+    let (findings, panics) = cluster.findings();
+    let history = history.ok_or_else(|| format!("the clients did not come back: {panics:?}"))?;
+    let mut fired = cluster.world().fired();
+    let at_last = voting(cluster.world());
+    if let (Some(first), Some(last)) = (at_first, at_last) {
+        let promoted = last.difference(&first).count();
+        fired.extend((promoted > 0).then_some((ROLE_CHANGED, promoted as u64)));
+    }
+    Ok(Evidence {
+        history: history?,
+        findings: findings.iter().map(ToString::to_string).collect(),
+        panics: panics
+            .iter()
+            .map(|(host, text)| format!("{host} panicked: {text}"))
+            .collect(),
+        stuck: stuck.map(|reason| reason.to_string()),
+        fired: fired
+            .into_iter()
+            .map(|(name, times)| (name.to_owned(), times))
+            .collect(),
+    })
+}
+
+/// Who votes, as the first node says.
+fn voting<M: Simulator>(world: &mut Simulation<M>) -> Option<BTreeSet<u64>> {
+    let asked = voters::<Simulated<M::Substrate>>(HostId::new(1));
+    world.run(CLIENTS, PATIENCE, asked).flatten()
+}
+
+/// What the machine of the clients does. A process that was lost goes on as another one, mostly on another node.
+fn ask<M: Simulator>(
+    scenario: &Scenario,
+    seed: Seed,
+    nodes: Vec<HostId>,
+) -> impl Future<Output = Result<History, String>> + Send + use<M> {
+    let mut generator = scenario
+        .workload
+        .generator(scenario.suffers + scenario.calm);
+    let settings = Settings {
+        clients: scenario.workload.clients,
+        seed: seed.labelled("workload").number(),
+        patience: PATIENCE,
+    };
+    async move {
+        let runtime = Ticking::<Simulated<M::Substrate>>::new();
+        let mut clients = move |process: Process| -> Box<dyn Client> {
+            let number = match process {
+                Process::Client(number) => number as usize,
+                Process::Nemesis => 0,
+            };
+            Box::new(EtcdClient::<Simulated<M::Substrate>>::of(
+                nodes[number % nodes.len()],
+            ))
+        };
+        interpreter::run(
+            &runtime,
+            &settings,
+            &mut clients,
+            &mut generator,
+            &mut |_| (),
+        )
+        .await
+        .map_err(|error| format!("the recording is broken: {error}"))
+    }
+}
+
+/// The digest of what clients were told belongs to what happened.
+fn note<M: Simulator>(world: &Simulation<M>, history: &History) {
+    let mut lines = Vec::new();
+    write::write(history, &mut lines).expect("memory takes everything");
+    world.trace().record(
+        world.now(),
+        Place::World,
+        "history",
+        Detail::Number(Digest::of(&lines).value()),
+    );
+}
+
+/// The world as the interpreter wants it: the time since it began.
+struct Ticking<R> {
+    started: Instant,
+    runtime: PhantomData<fn() -> R>,
+}
+
+impl<R: Runtime> Ticking<R> {
+    fn new() -> Self {
+        Self {
+            started: R::now(),
+            runtime: PhantomData,
+        }
+    }
+}
+
+impl<R: Runtime> interpreter::Runtime for Ticking<R> {
+    fn now(&self) -> Duration {
+        R::now() - self.started
+    }
+
+    fn sleep(&self, time: Duration) -> Pending<'static, ()> {
+        Box::pin(R::sleep(time))
+    }
+
+    fn spawn(&self, task: Pending<'static, ()>) {
+        // Dropping the handle lets it run on.
+        drop(R::spawn(task));
+    }
+}
+
+/// How long this thread has been on a processor; nothing where the system does not tell. A simulation is one thread.
+fn thread_cpu_time() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = told.and_then(|text| text.split(' ').next()?.parse().ok());
+    nanos.map_or(Duration::ZERO, Duration::from_nanos)
+}

@@ -1,0 +1,97 @@
+//! A scenario as data.
+
+use std::time::Duration;
+
+use quorate_sim::faults::Kind;
+use quorate_sim::options::Options;
+use quorate_sim::seed::Seed;
+
+/// What is built, asked, broken and expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scenario {
+    /// What it is called on command lines and in reports.
+    pub name: &'static str,
+    /// What it shows, in one sentence.
+    pub story: &'static str,
+    /// How many nodes there are.
+    pub nodes: u16,
+    /// What happens to them.
+    pub faults: Faults,
+    /// What clients ask.
+    pub workload: Workload,
+    /// How long faults come.
+    pub suffers: Duration,
+    /// How long clients go on after everything was healed.
+    pub calm: Duration,
+    /// How soon the cluster must have come together after that.
+    pub converges: Duration,
+}
+
+/// What happens to nodes. Speeds of disks and links are drawn from the seed in any case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Faults {
+    /// Nothing.
+    None,
+    /// Some of these, equally often.
+    Of {
+        /// Which kinds there are.
+        kinds: &'static [Kind],
+        /// The mean time between two.
+        every: Duration,
+        /// The mean time that one lasts.
+        lasts: Duration,
+        /// Counts of which at least one must have been seen, or the run has shown nothing.
+        marks: &'static [&'static str],
+    },
+    /// Whichever the seed draws of all that the cluster has to survive, as hard as it says.
+    Swarm,
+}
+
+/// What clients ask: reads and writes on registers, equally often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workload {
+    /// How many clients there are at a time.
+    pub clients: u32,
+    /// On how many registers.
+    pub registers: u64,
+    /// The mean pause between two requests, over all clients.
+    pub pause: Duration,
+}
+
+impl Scenario {
+    /// Everything that a run of this scenario varies.
+    #[must_use]
+    pub fn options(&self, seed: Seed) -> Options {
+        let swarm = Options::swarm(self.nodes, seed);
+        match self.faults {
+            Faults::Swarm => swarm,
+            Faults::None => Options {
+                faults: Vec::new(),
+                drift_per_million: 0,
+                ..swarm
+            },
+            Faults::Of {
+                kinds,
+                every,
+                lasts,
+                ..
+            } => Options {
+                faults: kinds.iter().map(|kind| (*kind, 1)).collect(),
+                fault_every: every,
+                fault_lasts: lasts,
+                drift_per_million: 0,
+                ..swarm
+            },
+        }
+    }
+
+    /// Whether what fired is enough for the run to have shown something.
+    #[must_use]
+    pub fn is_shown_by(&self, fired: impl Fn(&str) -> u64) -> bool {
+        match self.faults {
+            // A seed may draw no fault for a short run, and says so in the options.
+            Faults::None | Faults::Swarm => true,
+            Faults::Of { marks, .. } => marks.iter().any(|mark| fired(mark) > 0),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Every scenario on both worlds, from a few seeds.
+
+use quorate_reports::Verdict;
+use quorate_scenarios::{WorldName, catalog, run};
+use quorate_sim::determinism::same;
+use quorate_sim::seed::Seed;
+use quorate_sim::trace::Keep;
+
+/// The seeds of a test: few, because a soak is not a test.
+const SEEDS: [u64; 2] = [1, 2];
+
+fn passes(name: &str, world: WorldName) {
+    let scenario = catalog::find(name).expect("it is in the catalog");
+    for seed in SEEDS {
+        let report = run(scenario, Seed::new(seed), world, Keep::Last(1)).report;
+        println!("{}", quorate_reports::text::page(&report));
+        assert_eq!(
+            report.verdict,
+            Verdict::Pass,
+            "{}\nagain: {}",
+            report.reason,
+            report.repeat
+        );
+    }
+}
+
+fn repeats(name: &str, world: WorldName) {
+    let scenario = catalog::find(name).expect("it is in the catalog");
+    let once = || run(scenario, Seed::new(3), world, Keep::All);
+    let (first, second) = (once(), once());
+    same(&first.recording, &second.recording).unwrap_or_else(|difference| panic!("{difference}"));
+    assert_eq!(first.history, second.history);
+    assert!(!first.history.is_empty());
+}
+
+/// Makes a test of each scenario for each world.
+macro_rules! scenarios {
+    ($($name:ident),* $(,)?) => {
+        mod madsim {
+            $( #[test] fn $name() { super::passes(stringify!($name), super::WorldName::Madsim); } )*
+        }
+        mod turmoil {
+            $( #[test] fn $name() { super::passes(stringify!($name), super::WorldName::Turmoil); } )*
+        }
+        #[test]
+        fn every_scenario_has_its_tests() {
+            let tested = [$( stringify!($name) ),*];
+            assert!(catalog::ALL.iter().all(|scenario| tested.contains(&scenario.name)));
+        }
+    };
+}
+
+scenarios![smoke, partitions, crash, roles, swarm];
+
+#[test]
+fn same_seed_is_the_same_run_and_the_same_history_on_madsim() {
+    repeats("crash", WorldName::Madsim);
+}
+
+#[test]
+fn same_seed_is_the_same_run_and_the_same_history_on_turmoil() {
+    repeats("partitions", WorldName::Turmoil);
+}
