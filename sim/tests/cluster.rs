@@ -189,9 +189,22 @@ fn disk_that_ignores_syncs_is_seen_at_the_store<M: Simulator>() {
     });
 }
 
+/// Which seeds the swarms run: a few here, as many as one likes with `QUORATE_SIM_SEEDS=FIRST..END`.
+fn seeds() -> std::ops::Range<u64> {
+    let given = std::env::var("QUORATE_SIM_SEEDS").ok();
+    let range = given
+        .as_deref()
+        .and_then(|text| text.split_once(".."))
+        .map(|(first, end)| {
+            let number = |text: &str| text.parse().expect("FIRST..END are numbers");
+            number(first)..number(end)
+        });
+    range.unwrap_or(100..124)
+}
+
 fn swarms_of_faults_break_no_invariant<M: Simulator>() {
     let mut red = Vec::new();
-    for seed in 100..124 {
+    for seed in seeds() {
         if std::panic::catch_unwind(|| swarm::<M>(seed, Keep::Last(30), || ())).is_err() {
             red.push(seed);
         }
