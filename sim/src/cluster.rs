@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use quorate::config::{Beginning, NodeConfig};
-use quorate::node::{Node, NodeError, join};
+use quorate::node::{Inner, Node, NodeError, join};
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::store::command::Body;
 use quorate::raft::config::Timing;
@@ -57,7 +57,7 @@ type Registry<R> = Arc<Mutex<BTreeMap<HostId, Shown<R>>>>;
 
 enum Shown<R: Runtime> {
     Starting(String),
-    Up(Weak<Replica<R>>),
+    Up(Weak<Inner<R>>),
 }
 
 /// A request that was not acknowledged.
@@ -91,9 +91,11 @@ pub fn in_cluster<M: Simulator, T: Send>(
     simulate::<M, T>(seed, keep, |world| {
         let mut cluster = Cluster::plug(world, options);
         if let Err(reason) = cluster.form(Duration::from_secs(60)) {
+            let (trace, options) = (cluster.world.trace().lines().join("\n"), &cluster.options);
             panic!(
-                "the cluster does not form: {reason}\n{}",
-                cluster.world.trace().lines().join("\n")
+                "{} seed={seed} {options}\nthe cluster does not form: {reason}\n{}\n{trace}",
+                M::NAME,
+                cluster.describe()
             );
         }
         body(&mut cluster)
@@ -259,14 +261,35 @@ impl<'world, M: Simulator> Cluster<'world, M> {
             .map(|(_, number)| number)
     }
 
-    fn replica(&self, host: HostId) -> Option<Arc<Replica<NodeRuntime<M>>>> {
+    fn inner(&self, host: HostId) -> Option<Arc<Inner<NodeRuntime<M>>>> {
         if !self.world.is_running(host) {
             return None;
         }
         match guard(&self.registry).get(&host) {
-            Some(Shown::Up(replica)) => replica.upgrade(),
+            Some(Shown::Up(inner)) => inner.upgrade(),
             Some(Shown::Starting(_)) | None => None,
         }
+    }
+
+    fn replica(&self, host: HostId) -> Option<Arc<Replica<NodeRuntime<M>>>> {
+        self.inner(host).map(|inner| Arc::clone(inner.replica()))
+    }
+
+    /// What the nodes show, a line each, with what their planners wait for: for the report of a failure.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let describe = |host: &HostId| {
+            let waiting = self
+                .inner(*host)
+                .map(|inner| inner.waiting_for())
+                .unwrap_or_default();
+            format!("{:?} waits for: {waiting}", self.status_of(*host))
+        };
+        self.nodes
+            .iter()
+            .map(describe)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// Runs something on a node's replica to its end.
@@ -310,6 +333,28 @@ impl<'world, M: Simulator> Cluster<'world, M> {
                 ..PutRequest::default()
             }),
         )
+    }
+
+    /// Writes so many values through a node at once, each under a key of its own; answers how many were acknowledged.
+    pub fn put_many(&mut self, number: u16, count: u32) -> u32 {
+        let answered = self.on(number, |replica| async move {
+            let put = |index: u32| {
+                let key = format!("many{index}").into();
+                let body = Body::Put(PutRequest {
+                    key,
+                    value: "value".into(),
+                    ..PutRequest::default()
+                });
+                let replica = Arc::clone(&replica);
+                NodeRuntime::<M>::spawn(async move { replica.command(body).await.is_ok() })
+            };
+            let mut acknowledged = 0;
+            for task in (0..count).map(put).collect::<Vec<_>>() {
+                acknowledged += u32::from(task.await == Ok(true));
+            }
+            acknowledged
+        });
+        answered.unwrap_or(0)
     }
 
     /// Writes through whichever node but `avoided` takes it first.
@@ -567,7 +612,7 @@ async fn live<R: Runtime>(host: HostId, timing: Timing, registry: Registry<R>) {
     loop {
         match begin::<R>(host, timing).await {
             Ok(node) => {
-                guard(&registry).insert(host, Shown::Up(Arc::downgrade(node.replica())));
+                guard(&registry).insert(host, Shown::Up(Arc::downgrade(&node.handle())));
                 std::future::pending::<()>().await;
             }
             Err(error) => {

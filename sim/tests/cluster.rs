@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use quorate_sim::cluster::{Cluster, Failure, in_cluster};
 use quorate_sim::determinism::{Recording, same, twice};
+use quorate_sim::disk::{DiskFaults, Rate};
 use quorate_sim::faults::Schedule;
+use quorate_sim::host::HostId;
+use quorate_sim::invariants::{Finding, Violation};
 use quorate_sim::madsim::MadsimWorld;
 use quorate_sim::options::Options;
 use quorate_sim::seed::Seed;
@@ -28,6 +31,9 @@ stories![
     leader_that_is_cut_off_is_replaced_and_comes_back,
     power_loss_of_all_nodes_loses_nothing_acknowledged,
     same_seed_is_the_same_run_whatever_the_host_does_meanwhile,
+    another_process_runs_the_same,
+    disk_that_ignores_syncs_is_seen_at_the_store,
+    swarms_of_faults_break_no_invariant,
 ];
 
 fn leader_that_is_cut_off_is_replaced_and_comes_back<M: Simulator>() {
@@ -95,8 +101,8 @@ fn swarm<M: Simulator>(seed: u64, keep: Keep, meanwhile: impl FnOnce() + Send) -
         cluster.assert_sound();
         if let Err(reason) = healed {
             panic!(
-                "{reason}\n{:#?}\n{}",
-                cluster.status(),
+                "not converged: {reason}\n{}\n{}",
+                cluster.describe(),
                 cluster.world().trace().lines().join("\n")
             );
         }
@@ -138,4 +144,70 @@ fn same_seed_is_the_same_run_whatever_the_host_does_meanwhile<M: Simulator>() {
     let slept = swarm::<M>(11, Keep::All, sleep);
     same(&recording, &slept).unwrap_or_else(|difference| panic!("after a sleep: {difference}"));
     assert_ne!(recording.digest, run(12).digest);
+}
+
+/// Set for the process that only tells its digest.
+const CHILD: &str = "QUORATE_SIM_TELLS_ITS_DIGEST";
+
+fn another_process_runs_the_same<M: Simulator>() {
+    let digest = swarm::<M>(12, Keep::Last(1), || ()).digest.to_string();
+    if std::env::var_os(CHILD).is_some() {
+        println!("digest={digest}");
+        return;
+    }
+    let this = std::env::current_exe().expect("a running test has a file");
+    let name = format!("{}::another_process_runs_the_same", M::NAME);
+    let child = std::process::Command::new(this)
+        .args(["--exact", &name, "--nocapture"])
+        .env(CHILD, "1")
+        .output();
+    let told = String::from_utf8_lossy(&child.expect("it can be run again").stdout).into_owned();
+    assert!(told.contains(&format!("digest={digest}")), "{told}");
+}
+
+/// The whole rig, seen to see: a disk that lies about one thing.
+fn disk_that_ignores_syncs_is_seen_at_the_store<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(3), Options::none(3), Keep::Last(60), |cluster| {
+        let faults = DiskFaults {
+            ignored_sync: Rate::ALWAYS,
+            ..DiskFaults::none()
+        };
+        let liar = HostId::new(2);
+        cluster.world().machine(liar).disk().set_faults(faults);
+        for number in 0..10 {
+            cluster
+                .put(1, &format!("key{number}"), "value")
+                .expect("acknowledged");
+        }
+        cluster.advance(secs(1));
+        cluster.node(2).crash().start();
+        cluster.advance(secs(5));
+        let (findings, _) = cluster.findings();
+        let seen = |finding: &Finding| matches!(finding.violation, Violation::EntriesLost { host, .. } if host == liar);
+        assert!(findings.iter().any(seen), "{findings:?}");
+        assert!(cluster.world().fired()["disk-ignored-sync"] > 0);
+    });
+}
+
+/// Which seeds the swarms run: a few here, as many as one likes with `QUORATE_SIM_SEEDS=FIRST..END`.
+fn seeds() -> std::ops::Range<u64> {
+    let given = std::env::var("QUORATE_SIM_SEEDS").ok();
+    let range = given
+        .as_deref()
+        .and_then(|text| text.split_once(".."))
+        .map(|(first, end)| {
+            let number = |text: &str| text.parse().expect("FIRST..END are numbers");
+            number(first)..number(end)
+        });
+    range.unwrap_or(100..124)
+}
+
+fn swarms_of_faults_break_no_invariant<M: Simulator>() {
+    let mut red = Vec::new();
+    for seed in seeds() {
+        if std::panic::catch_unwind(|| swarm::<M>(seed, Keep::Last(30), || ())).is_err() {
+            red.push(seed);
+        }
+    }
+    assert!(red.is_empty(), "{}: {red:?}", M::NAME);
 }

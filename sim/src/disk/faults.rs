@@ -68,6 +68,9 @@ pub struct DiskFaults {
     pub write_error: Rate,
     /// A sync answers an input/output error; what it should have made durable never will be, whatever later syncs say.
     pub sync_error: Rate,
+    /// A sync answers success and makes nothing durable: a drive that ignores the flush. No node survives that; it shows
+    /// whether the oracle at the store can see.
+    pub ignored_sync: Rate,
     /// A read answers one wrong bit; the stored bytes are right and the next read sees them.
     pub read_flip: Rate,
     /// A write is acknowledged and never reaches the medium.
@@ -84,6 +87,7 @@ impl DiskFaults {
             read_error: Rate::NEVER,
             write_error: Rate::NEVER,
             sync_error: Rate::NEVER,
+            ignored_sync: Rate::NEVER,
             read_flip: Rate::NEVER,
             lost_write: Rate::NEVER,
             misdirected_write: Rate::NEVER,
@@ -158,6 +162,8 @@ pub enum DiskFault {
     WriteError,
     /// A sync failed.
     SyncError,
+    /// A sync did nothing and said nothing.
+    IgnoredSync,
     /// A write found no room.
     OutOfSpace,
     /// A read answered a wrong bit.
@@ -189,6 +195,7 @@ impl DiskFault {
             Self::ReadError => "disk-read-error",
             Self::WriteError => "disk-write-error",
             Self::SyncError => "disk-sync-error",
+            Self::IgnoredSync => "disk-ignored-sync",
             Self::OutOfSpace => "disk-out-of-space",
             Self::ReadFlip => "disk-read-flip",
             Self::BitRot => "disk-bit-rot",

@@ -327,6 +327,10 @@ impl State {
     pub(super) fn sync(&mut self, generation: Generation, inode: Inode) -> Result<(), Failure> {
         self.admit(generation, Operation::Sync)?;
         self.used.syncs += 1;
+        if self.faults.ignored_sync.fires(&mut self.rng) {
+            self.count(DiskFault::IgnoredSync);
+            return Ok(());
+        }
         let fails = self.faults.sync_error.fires(&mut self.rng);
         let file = self.image.file_mut(inode).ok_or(Failure::Missing)?;
         if fails {
