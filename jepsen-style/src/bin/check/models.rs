@@ -1,7 +1,8 @@
-//! What can be checked, by name. A new model or checker is one line in [`TABLE`].
+//! What can be checked, by name: models of linearizability in [`TABLE`], and every other checker that the library has a name
+//! for.
 
 use quorate_jepsen_style::check::linear::{Bounds, Linearizability, Partition};
-use quorate_jepsen_style::check::{Checker, Report, Verdict, guarded};
+use quorate_jepsen_style::check::{Checker, Report, Verdict, guarded, named, names};
 use quorate_jepsen_style::history::History;
 use quorate_jepsen_style::model::lock::{Ends, Lock};
 use quorate_jepsen_style::model::{Model, counter, etcd, kv, map, queue, register, set};
@@ -15,10 +16,10 @@ pub(crate) struct Settings {
 }
 
 /// Judges one history.
-pub(crate) type Judge = fn(&History, &Settings) -> Report;
+pub(crate) type Judge = Box<dyn Fn(&History, &Settings) -> Report + Send + Sync>;
 
-/// Names, with what they promise.
-const TABLE: &[(&str, Judge)] = &[
+/// Names of models, with what they promise.
+const TABLE: &[(&str, fn(&History, &Settings) -> Report)] = &[
     ("register", |history, settings| {
         linear(register::Register::default(), history, settings)
     }),
@@ -57,16 +58,24 @@ const TABLE: &[(&str, Judge)] = &[
 
 /// The judge of that name.
 pub(crate) fn find(name: &str) -> Option<Judge> {
-    TABLE
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, judge)| *judge)
+    if let Some((_, judge)) = TABLE.iter().find(|(known, _)| *known == name) {
+        return Some(Box::new(judge));
+    }
+    let checker = named(name)?;
+    Some(Box::new(move |history: &History, _: &Settings| {
+        guarded(checker.as_ref(), history)
+    }))
 }
 
 /// The names, for people.
 pub(crate) fn help() -> String {
-    let names: Vec<&str> = TABLE.iter().map(|(name, _)| *name).collect();
-    format!("what the system promises: {}", names.join(", "))
+    let models = TABLE.iter().map(|(name, _)| *name);
+    let names: Vec<&str> = models.chain(names()).collect();
+    format!(
+        "what the system promises: {} (list-append and rw-register take an isolation level after a colon, as in \
+         list-append:snapshot-isolation)",
+        names.join(", ")
+    )
 }
 
 fn linear<M: Model>(model: M, history: &History, settings: &Settings) -> Report {
