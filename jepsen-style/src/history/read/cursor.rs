@@ -208,7 +208,7 @@ impl<'a> Cursor<'a> {
 pub(super) struct Names {
     known: FxHashSet<Name>,
     /// The names that came last: nearly always the next is one of them.
-    recent: [Option<Name>; 4],
+    recent: [Option<Name>; 2],
 }
 
 impl Names {

@@ -98,14 +98,8 @@ impl Reader {
         };
         blank(cursor, &mut self.names)?;
         let at = cursor.at();
-        let field = Field::of_name(name.as_str());
-        // The kind of an event is one of four words: it need not become a value.
-        if field == Some(Field::Kind) && cursor.peek() == Some(b':') {
-            cursor.advance(1);
-            return fields.kind(cursor, at, token(cursor));
-        }
         let value = any(cursor, &mut self.names)?;
-        match field {
+        match Field::of_name(name.as_str()) {
             Some(Field::Process) => fields.process(cursor, at, &value)?,
             Some(Field::Kind) => fields.kind(cursor, at, value.as_text().unwrap_or("a value"))?,
             Some(Field::Function) => fields.function = Some(self.function(cursor, at, &value)?),
@@ -165,24 +159,28 @@ fn blank(cursor: &mut Cursor<'_>, names: &mut Names) -> Parsed<()> {
     }
 }
 
-/// What ends a token.
-const DELIMITERS: &[u8] = b" ,\n\t\r\x0b\x0c()[]{}\";";
-
-/// For each byte, whether it ends a token: one look instead of fourteen comparisons.
-const ENDS: [bool; 256] = {
-    let mut ends = [false; 256];
-    let mut number = 0;
-    while number < DELIMITERS.len() {
-        ends[DELIMITERS[number] as usize] = true;
-        number += 1;
-    }
-    ends
-};
-
 /// Letters up to the next delimiter.
 #[inline]
 fn token<'a>(cursor: &mut Cursor<'a>) -> &'a str {
-    cursor.take_while(|byte| !ENDS[usize::from(byte)])
+    cursor.take_while(|byte| {
+        !matches!(
+            byte,
+            b' ' | b','
+                | b'\n'
+                | b'\t'
+                | b'\r'
+                | 0x0b
+                | 0x0c
+                | b'('
+                | b')'
+                | b'['
+                | b']'
+                | b'{'
+                | b'}'
+                | b'"'
+                | b';'
+        )
+    })
 }
 
 fn any(cursor: &mut Cursor<'_>, names: &mut Names) -> Parsed<Value> {

@@ -11,8 +11,7 @@
 //! A key-value is `{key, value, create, mod, version, lease}`, of which any may be missing but `key`. A comparison is
 //! `{key, target, result, operand}` with a target of `value`, `version`, `create`, `mod` or `lease` and a result of `=`,
 //! `!=`, `<` or `>`. The requests inside a transaction carry their function as `f`. For the simplest tests a `put` may
-//! carry the bare value and a `get` answer it, with the key in the operation; a change may answer its bare revision. A
-//! `watch` changes nothing and is judged by the checker of watches.
+//! carry the bare value and a `get` answer it, with the key in the operation.
 
 use std::cmp::Ordering;
 
@@ -281,8 +280,7 @@ impl Call {
 /// Reads a recorded operation.
 pub(super) fn read(operation: &Operation) -> Result<Option<Call>, String> {
     let input = &operation.input;
-    let is_serializable = input.get("serializable").and_then(Value::as_bool) == Some(true);
-    if is_serializable || operation.function == "watch" {
+    if input.get("serializable").and_then(Value::as_bool) == Some(true) {
         return Ok(None);
     }
     let request = request(operation.function.as_str(), &operation.key, input)?;
@@ -389,12 +387,8 @@ fn answer(request: &Request, key: &Value, output: &Value) -> Result<Answer, Stri
         _ => Vec::new(),
     };
     let succeeded = output.get("succeeded").and_then(Value::as_bool);
-    // A change may be answered with the bare revision that it took.
-    let bare_revision = output
-        .as_integer()
-        .filter(|_| !matches!(request, Request::Get { .. }));
     Ok(Answer {
-        revision: number(output, "revision").or(bare_revision),
+        revision: number(output, "revision"),
         succeeded,
         responses,
     })
