@@ -1,5 +1,10 @@
 //! What every runtime must do. Each implementation runs the whole [`suite`], a fresh world a case.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a suite of tests, though not under cfg(test): whatever is not as it must be ends it"
+)]
+
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
