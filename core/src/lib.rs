@@ -14,6 +14,8 @@
 //! | [`readers`] | connections that read the state |
 //! | [`raft`] | openraft over SQLite |
 //! | [`membership`] | roles, the planner, and the driver that carries its steps out |
+//! | [`join`] | how a machine becomes a member, and what every member knows of the others |
+//! | [`tls`] | keys, certificates, and whom a handshake lets in |
 //! | [`etcd`] | the etcd v3 services over any node |
 //! | `backend` | the node behind the etcd services |
 //! | [`transport`] | HTTP/2 over any runtime's streams |
@@ -26,6 +28,7 @@ pub mod database;
 pub mod directory;
 pub mod etcd;
 pub mod ids;
+pub mod join;
 pub mod membership;
 pub mod node;
 pub mod proto;
@@ -33,4 +36,5 @@ pub mod raft;
 pub mod readers;
 pub mod runtime;
 pub mod state;
+pub mod tls;
 pub mod transport;

@@ -24,12 +24,19 @@ pub mod quorate {
             tonic::include_proto!("quorate.store.v1");
         }
     }
+    pub mod join {
+        pub mod v1 {
+            tonic::include_proto!("quorate.join.v1");
+        }
+    }
     pub mod peer {
         pub mod v1 {
             tonic::include_proto!("quorate.peer.v1");
         }
     }
 }
+/// How a node becomes a member.
+pub use quorate::join::v1 as join;
 /// What members say to one another.
 pub use quorate::peer::v1 as peer;
 /// What is stored and replicated.

@@ -1,0 +1,127 @@
+//! Where a node can be reached: `host:port`.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// An address that can be dialled. The host is a DNS name, an IPv4 address or an IPv6 address in brackets; it is not resolved here,
+/// and need not be resolvable by anybody but those who dial it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address(String);
+
+/// What is wrong with an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// There is only a host.
+    #[error("{0:?} has no port")]
+    NoPort(String),
+    /// The port is not one that can be dialled.
+    #[error("{0:?} has no usable port: one of 1 to 65535 is needed")]
+    Port(String),
+    /// The host is neither a name nor an IP address.
+    #[error("{0:?} has no usable host")]
+    Host(String),
+}
+
+impl Address {
+    /// Checks `host:port`.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let (host, port) = text
+            .rsplit_once(':')
+            .ok_or_else(|| AddressError::NoPort(text.to_owned()))?;
+        let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        match port.parse::<u16>() {
+            Ok(number) if digits && number > 0 => {}
+            _ => return Err(AddressError::Port(text.to_owned())),
+        }
+        let usable = match host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            Some(ip) => ip.parse::<Ipv6Addr>().is_ok(),
+            None => host.parse::<Ipv4Addr>().is_ok() || is_dns_name(host),
+        };
+        if usable {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(AddressError::Host(text.to_owned()))
+        }
+    }
+
+    /// As it is dialled.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The host without port and brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let (host, _) = self.0.rsplit_once(':').expect("checked when it was parsed");
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Letters, digits, hyphens and dots; not all digits and dots, which would be a mistyped IP address.
+fn is_dns_name(host: &str) -> bool {
+    let label = |label: &str| {
+        let plain = label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        plain
+            && !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    host.len() <= 253
+        && host.split('.').all(label)
+        && host.bytes().any(|byte| byte.is_ascii_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_can_be_dialled_pass() {
+        for (text, host) in [
+            ("10.0.0.1:7400", "10.0.0.1"),
+            ("[fd00::1]:1", "fd00::1"),
+            ("node-1.rack:65535", "node-1.rack"),
+            ("localhost:80", "localhost"),
+        ] {
+            assert_eq!(Address::parse(text).unwrap().host(), host);
+        }
+    }
+
+    #[test]
+    fn others_are_refused_with_the_reason() {
+        for (text, reason) in [
+            ("host", "\"host\" has no port"),
+            (
+                "host:",
+                "\"host:\" has no usable port: one of 1 to 65535 is needed",
+            ),
+            (
+                "host:0",
+                "\"host:0\" has no usable port: one of 1 to 65535 is needed",
+            ),
+            (
+                "host:+1",
+                "\"host:+1\" has no usable port: one of 1 to 65535 is needed",
+            ),
+            ("10.0.0.300:1", "\"10.0.0.300:1\" has no usable host"),
+            ("fd00::1:7400", "\"fd00::1:7400\" has no usable host"),
+            ("a b:1", "\"a b:1\" has no usable host"),
+            (":1", "\":1\" has no usable host"),
+        ] {
+            assert_eq!(Address::parse(text).unwrap_err().to_string(), reason);
+        }
+    }
+}

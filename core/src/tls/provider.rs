@@ -1,0 +1,75 @@
+//! rustls on a runtime's clock and randomness, with the one choice of each kind that is left.
+//!
+//! ring is the library below: it builds without cmake and signs Ed25519. Its key exchange draws from the operating system
+//! whatever it is told, so that in a simulation the *bytes* of a connection differ from run to run, but never their number.
+
+use std::marker::PhantomData;
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::SignatureScheme;
+use rustls::crypto::{
+    CryptoProvider, GetRandomFailed, SecureRandom, WebPkiSupportedAlgorithms, ring,
+};
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
+
+use crate::runtime::Runtime;
+
+/// The runtime's secret bytes, as rustls asks for them: hellos, session ids.
+#[derive(Debug)]
+struct Secrets<R>(PhantomData<fn() -> R>);
+
+impl<R: Runtime> SecureRandom for Secrets<R> {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), GetRandomFailed> {
+        R::secret(buffer);
+        Ok(())
+    }
+}
+
+/// The runtime's wall clock, by which certificates are valid or not.
+#[derive(Debug)]
+struct Clock<R>(PhantomData<fn() -> R>);
+
+impl<R: Runtime> TimeProvider for Clock<R> {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(
+            R::wall().millis(),
+        )))
+    }
+}
+
+/// What rustls calculates with.
+#[must_use]
+pub fn crypto<R: Runtime>() -> Arc<CryptoProvider> {
+    let ring = ring::default_provider();
+    Arc::new(CryptoProvider {
+        cipher_suites: ring.cipher_suites,
+        kx_groups: vec![ring::kx_group::X25519],
+        signature_verification_algorithms: ed25519_only(),
+        secure_random: &Secrets::<R>(PhantomData),
+        key_provider: ring.key_provider,
+    })
+}
+
+/// When rustls thinks it is.
+#[must_use]
+pub fn clock<R: Runtime>() -> Arc<dyn TimeProvider> {
+    Arc::new(Clock::<R>(PhantomData))
+}
+
+/// Signatures, in handshakes and in certificates.
+#[must_use]
+pub fn ed25519_only() -> WebPkiSupportedAlgorithms {
+    let all = ring::default_provider().signature_verification_algorithms;
+    let ed25519 = all
+        .mapping
+        .iter()
+        .find(|(scheme, _)| *scheme == SignatureScheme::ED25519);
+    let ed25519 = ed25519.expect("ring verifies Ed25519");
+    WebPkiSupportedAlgorithms {
+        all: ed25519.1,
+        mapping: slice::from_ref(ed25519),
+    }
+}

@@ -1,0 +1,262 @@
+//! The handshakes on a runtime's streams.
+//!
+//! Members and strangers knock at one port and say by ALPN what they are: the first thing a client says decides which
+//! configuration answers, so that a stranger never speaks to anything but the join service.
+
+use std::future::Future;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::pki_types::CertificateDer;
+use rustls::server::Acceptor;
+use rustls::{ClientConfig, ServerConfig};
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector, client, server};
+
+use super::config::{self, Credentials, JOIN_PROTOCOL, PEER_PROTOCOL};
+use super::key::KeyHash;
+use super::name::{PeerIdentity, cluster_dns, node_dns, server_name};
+use super::peer::{Standing, judge};
+use super::{PeerRefusal, TlsError};
+use crate::ids::{ClusterId, NodeId};
+use crate::join::SharedView;
+use crate::runtime::{Runtime, Stream};
+use crate::transport::{Dial, Secure};
+
+/// Under this label both ends of a joiner's connection derive the bytes that its proof is bound to.
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-quorate-join-1";
+
+/// Bytes that only the two ends of one connection know, and no relay can choose.
+pub type Exporter = [u8; 32];
+
+/// Who is at the other end, as the handshake showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A node of this cluster.
+    Node {
+        /// What its certificate says.
+        identity: PeerIdentity,
+        /// What it may do.
+        standing: Standing,
+    },
+    /// Somebody without a certificate, who may only ask to join.
+    Stranger {
+        /// What a proof must be bound to.
+        exporter: Exporter,
+    },
+}
+
+/// A node's own side of every handshake. Clones share it, so that a renewed certificate reaches all of them.
+#[derive(Clone, Debug)]
+pub struct NodeTls<R> {
+    view: SharedView,
+    configurations: Arc<RwLock<Arc<Configurations>>>,
+    runtime: PhantomData<fn() -> R>,
+}
+
+#[derive(Debug)]
+struct Configurations {
+    credentials: Credentials,
+    peer_server: Arc<ServerConfig>,
+    stranger_server: Arc<ServerConfig>,
+    peer_client: Arc<ClientConfig>,
+    api_server: Arc<ServerConfig>,
+}
+
+impl Configurations {
+    fn new<R: Runtime>(credentials: Credentials, view: &SharedView) -> Result<Self, TlsError> {
+        Ok(Self {
+            peer_server: config::peer_server::<R>(&credentials, view.clone())?,
+            stranger_server: config::stranger_server::<R>(&credentials)?,
+            peer_client: config::peer_client::<R>(&credentials, view.clone())?,
+            api_server: config::api_server::<R>(&credentials, view.clone())?,
+            credentials,
+        })
+    }
+}
+
+impl<R: Runtime> NodeTls<R> {
+    /// With these credentials, judging others by `view`.
+    pub fn new(credentials: Credentials, view: SharedView) -> Result<Self, TlsError> {
+        let configurations = Configurations::new::<R>(credentials, &view)?;
+        Ok(Self {
+            view,
+            configurations: Arc::new(RwLock::new(Arc::new(configurations))),
+            runtime: PhantomData,
+        })
+    }
+
+    /// Shows `credentials` from now on; connections that stand keep what they were made with.
+    pub fn renew(&self, credentials: Credentials) -> Result<(), TlsError> {
+        let renewed = Arc::new(Configurations::new::<R>(credentials, &self.view)?);
+        *self
+            .configurations
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = renewed;
+        Ok(())
+    }
+
+    /// The certificate that is shown now.
+    #[must_use]
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.configurations().credentials.certificate().clone()
+    }
+
+    /// The member view by which others are judged.
+    #[must_use]
+    pub fn view(&self) -> &SharedView {
+        &self.view
+    }
+
+    /// Whether a peer that was let in is still welcome: asked of every live connection when the view changes.
+    pub fn still_welcome(&self, peer: &Peer) -> Result<(), PeerRefusal> {
+        match peer {
+            Peer::Node { identity, .. } => judge(&self.view.get(), identity).map(|_| ()),
+            Peer::Stranger { .. } => Ok(()),
+        }
+    }
+
+    /// Dials `node` wherever `address` says it is at that moment.
+    pub fn dial<A>(&self, node: NodeId, address: A) -> NodeDial<R, A>
+    where
+        A: Fn() -> Option<String> + Send + Sync + 'static,
+    {
+        NodeDial {
+            tls: self.clone(),
+            node,
+            address,
+        }
+    }
+
+    /// The accepting side for clients of the etcd API.
+    #[must_use]
+    pub fn api(&self) -> ApiTls<R> {
+        ApiTls(self.clone())
+    }
+
+    fn configurations(&self) -> Arc<Configurations> {
+        Arc::clone(
+            &self
+                .configurations
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+}
+
+impl<R: Runtime, S: Stream> Secure<S> for NodeTls<R> {
+    type Stream = server::TlsStream<S>;
+    type Peer = Peer;
+
+    async fn accept(&self, stream: S) -> io::Result<(Self::Stream, Peer)> {
+        let handshake = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let protocol = handshake
+            .client_hello()
+            .alpn()
+            .and_then(|mut protocols| protocols.next())
+            .map(<[u8]>::to_vec);
+        let configurations = self.configurations();
+        match protocol.as_deref() {
+            Some(PEER_PROTOCOL) => {
+                let stream = handshake
+                    .into_stream(Arc::clone(&configurations.peer_server))
+                    .await?;
+                let peer = accepted_peer(&self.view, &stream)?;
+                Ok((stream, peer))
+            }
+            Some(JOIN_PROTOCOL) => {
+                let stream = handshake
+                    .into_stream(Arc::clone(&configurations.stranger_server))
+                    .await?;
+                let exporter = stream
+                    .get_ref()
+                    .1
+                    .export_keying_material([0; 32], EXPORTER_LABEL, None)
+                    .map_err(io::Error::other)?;
+                Ok((stream, Peer::Stranger { exporter }))
+            }
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "neither a member nor a joiner",
+            )),
+        }
+    }
+}
+
+/// Judged once more after the handshake: the verifier's answer was for rustls, this one is for the services.
+fn accepted_peer<S>(view: &SharedView, stream: &server::TlsStream<S>) -> io::Result<Peer> {
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let certificate = certificates
+        .first()
+        .ok_or_else(|| io::Error::other("a member without a certificate"))?;
+    let identity = PeerIdentity::from_certificate(certificate).map_err(io::Error::other)?;
+    let standing = judge(&view.get(), &identity).map_err(io::Error::other)?;
+    Ok(Peer::Node { identity, standing })
+}
+
+/// The etcd API behind TLS: clients show a certificate of the cluster.
+#[derive(Clone, Debug)]
+pub struct ApiTls<R>(NodeTls<R>);
+
+impl<R: Runtime, S: Stream> Secure<S> for ApiTls<R> {
+    type Stream = server::TlsStream<S>;
+    type Peer = ();
+
+    async fn accept(&self, stream: S) -> io::Result<(Self::Stream, ())> {
+        let configuration = Arc::clone(&self.0.configurations().api_server);
+        Ok((TlsAcceptor::from(configuration).accept(stream).await?, ()))
+    }
+}
+
+/// Dials one node and insists on it.
+#[derive(Clone, Debug)]
+pub struct NodeDial<R, A> {
+    tls: NodeTls<R>,
+    node: NodeId,
+    address: A,
+}
+
+impl<R, A> Dial for NodeDial<R, A>
+where
+    R: Runtime,
+    A: Fn() -> Option<String> + Send + Sync + 'static,
+{
+    type Stream = client::TlsStream<R::Stream>;
+
+    async fn dial(&self) -> io::Result<Self::Stream> {
+        let address = (self.address)().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                format!("no address of node {} is known", self.node),
+            )
+        })?;
+        let stream = R::connect(&address).await?;
+        let configuration = Arc::clone(&self.tls.configurations().peer_client);
+        let name = node_dns(self.tls.view.get().cluster, self.node);
+        TlsConnector::from(configuration)
+            .connect(server_name(&name), stream)
+            .await
+    }
+}
+
+/// Connects as a stranger to a member of `cluster` whose CA has one of these key hashes.
+pub fn connect_as_stranger<R: Runtime>(
+    address: String,
+    cluster: ClusterId,
+    pins: Vec<KeyHash>,
+) -> impl Future<Output = io::Result<(client::TlsStream<R::Stream>, Exporter)>> + Send {
+    async move {
+        let configuration = config::joiner_client::<R>(pins).map_err(io::Error::other)?;
+        let stream = R::connect(&address).await?;
+        let name = server_name(&cluster_dns(cluster));
+        let stream = TlsConnector::from(configuration)
+            .connect(name, stream)
+            .await?;
+        let exporter = stream
+            .get_ref()
+            .1
+            .export_keying_material([0; 32], EXPORTER_LABEL, None)
+            .map_err(io::Error::other)?;
+        Ok((stream, exporter))
+    }
+}
