@@ -98,7 +98,7 @@ impl Inviter {
         facts: &Facts<'_>,
     ) -> (Option<Self>, Effect) {
         match Self::check(request, exporter, facts) {
-            Err(reply) => (None, Effect::Reply(Box::new(reply))),
+            Err(reply) => (None, Effect::Reply(reply)),
             Ok(inviter) => {
                 let known = facts.view.members.get(&inviter.node);
                 let effect = match known {
@@ -116,25 +116,21 @@ impl Inviter {
             Proposal::Admitted(member) => self.sign(&member),
             Proposal::Rejected(rejection) => {
                 let (why, text) = words(&rejection);
-                Effect::Reply(Box::new(refused(why, text)))
+                Effect::Reply(refused(why, text))
             }
-            Proposal::Undecided => {
-                Effect::Reply(Box::new(try_again("the cluster did not decide in time")))
-            }
+            Proposal::Undecided => Effect::Reply(try_again("the cluster did not decide in time")),
         }
     }
 
     /// Answers with what was signed; `None` when it could not be.
-    pub fn signed(&self, certificate: Option<Vec<u8>>, view: &MemberView) -> SubmitReply {
+    pub fn signed(&self, certificate: Option<Vec<u8>>, view: &MemberView) -> Box<SubmitReply> {
         match certificate {
             Some(certificate) => {
                 let admitted = Admitted {
                     certificate: certificate.into(),
                     view: Some(view.to_message()),
                 };
-                SubmitReply {
-                    outcome: Some(Outcome::Admitted(admitted)),
-                }
+                answer(Outcome::Admitted(admitted))
             }
             None => try_again("the leader does not hold the signing key yet"),
         }
@@ -144,7 +140,7 @@ impl Inviter {
         request: &SubmitRequest,
         exporter: &Exporter,
         facts: &Facts<'_>,
-    ) -> Result<Self, SubmitReply> {
+    ) -> Result<Self, Box<SubmitReply>> {
         let view = facts.view;
         if request.cluster != view.cluster.0 {
             return Err(refused(
@@ -294,7 +290,7 @@ fn check_shape(request: &SubmitRequest) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn check_name(name: &str, view: &MemberView) -> Result<(), SubmitReply> {
+fn check_name(name: &str, view: &MemberView) -> Result<(), Box<SubmitReply>> {
     if view.members.values().any(|member| member.name == name) {
         return Err(refused(
             Refusal::NameTaken,
@@ -309,7 +305,7 @@ fn check_token(
     role: RoleWanted,
     name: &str,
     facts: &Facts<'_>,
-) -> Result<(), SubmitReply> {
+) -> Result<(), Box<SubmitReply>> {
     let Some(token) = facts.token.filter(|token| token.public_key[..] == key.0) else {
         return Err(refused(
             Refusal::TokenUnknown,
@@ -361,22 +357,24 @@ fn words(rejection: &Rejection) -> (Refusal, &'static str) {
     }
 }
 
-fn refused(why: Refusal, text: &str) -> SubmitReply {
-    SubmitReply {
-        outcome: Some(Outcome::Refused(Refused {
-            why: why.into(),
-            text: text.to_owned(),
-        })),
-    }
+fn refused(why: Refusal, text: &str) -> Box<SubmitReply> {
+    answer(Outcome::Refused(Refused {
+        why: why.into(),
+        text: text.to_owned(),
+    }))
 }
 
 /// Nothing was decided: the joiner asks again.
 #[must_use]
-pub fn try_again(text: &str) -> SubmitReply {
-    SubmitReply {
-        outcome: Some(Outcome::TryAgain(TryAgain {
-            text: text.to_owned(),
-            after_ms: PAUSE_MS,
-        })),
-    }
+pub fn try_again(text: &str) -> Box<SubmitReply> {
+    answer(Outcome::TryAgain(TryAgain {
+        text: text.to_owned(),
+        after_ms: PAUSE_MS,
+    }))
+}
+
+fn answer(outcome: Outcome) -> Box<SubmitReply> {
+    Box::new(SubmitReply {
+        outcome: Some(outcome),
+    })
 }

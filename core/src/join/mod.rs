@@ -6,7 +6,11 @@
 //! | `token.rs` | [`Token`]: minted, named, and proven without being sent |
 //! | `line.rs` | [`JoinLine`]: the one word that is copied from machine to machine |
 //! | `joiner.rs` | [`joiner::Joiner`]: the side that wants to join, as a pure machine |
+//! | `founder.rs` | what the first node makes instead of joining |
 //! | `inviter.rs` | [`inviter::Inviter`]: the side that decides, as a pure machine |
+//! | `keep.rs` | what a join leaves on the disk |
+//! | `driver.rs` | carries the joiner's effects out over a runtime |
+//! | `service.rs` | what answers strangers, and has the leader decide |
 //! | `view.rs` | [`MemberView`]: what every node knows of all others, and spares keep instead of the data |
 //!
 //! # The conversation
@@ -33,9 +37,13 @@
 //! changes nothing on either side.
 
 pub mod address;
+pub mod driver;
+pub mod founder;
 pub mod inviter;
 pub mod joiner;
+pub mod keep;
 pub mod line;
+pub mod service;
 pub mod token;
 pub mod view;
 

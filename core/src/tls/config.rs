@@ -58,6 +58,12 @@ impl Credentials {
         &self.certificate
     }
 
+    /// That of the CA which issued it.
+    #[must_use]
+    pub fn authority(&self) -> &CertificateDer<'static> {
+        &self.authority
+    }
+
     /// The node's key.
     #[must_use]
     pub fn key(&self) -> &PrivateKey {

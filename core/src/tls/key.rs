@@ -115,6 +115,16 @@ impl PrivateKey {
         Self { seed, pair, public }
     }
 
+    /// From PKCS#8 in DER, in the form that [`Self::to_pkcs8`] writes.
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self, TlsError> {
+        let seed = der
+            .strip_prefix(&PKCS8_PREFIX)
+            .and_then(|seed| seed.try_into().ok());
+        seed.map(Self::from_seed).ok_or(TlsError::Malformed {
+            what: "Ed25519 private key",
+        })
+    }
+
     /// The seed: for the file that it is kept in, and for handing the CA's key over.
     #[must_use]
     pub fn seed(&self) -> &[u8; 32] {

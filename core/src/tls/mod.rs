@@ -12,9 +12,11 @@
 //! | `validity.rs` | from when until when, and when to renew |
 //! | `peer.rs` | whether a peer with this identity is welcome: pure |
 //! | `verifier.rs` | the same as rustls asks for it, chains and signatures included |
+//! | `pem.rs` | keys and certificates as text |
 //! | `provider.rs` | rustls on the runtime's clock and randomness; one curve, one kind of signature |
 //! | `config.rs` | the configurations: between peers (both sides), towards strangers, as a stranger, towards clients |
 //! | `secure.rs` | the handshakes on the runtime's streams |
+//! | `doors.rs` | which services answer whom |
 //!
 //! # What is switched off, and why
 //!
@@ -32,9 +34,11 @@
 
 pub mod authority;
 pub mod config;
+pub mod doors;
 pub mod key;
 pub mod name;
 pub mod peer;
+pub mod pem;
 pub mod provider;
 pub mod request;
 pub mod secure;

@@ -103,6 +103,19 @@ pub fn public_key(certificate: &CertificateDer<'_>) -> Result<PublicKey, TlsErro
     PublicKey::from_spki(parse(certificate)?.public_key().raw)
 }
 
+/// The one among `authorities` whose name the certificate's issuer has.
+pub fn issuer_among<'a>(
+    certificate: &CertificateDer<'_>,
+    authorities: &'a [CertificateDer<'static>],
+) -> Option<&'a CertificateDer<'static>> {
+    let parsed = parse(certificate).ok()?;
+    let issued = |authority: &&CertificateDer<'static>| {
+        parse(authority)
+            .is_ok_and(|authority| authority.subject().as_raw() == parsed.issuer().as_raw())
+    };
+    authorities.iter().find(issued)
+}
+
 pub(super) fn parse<'a>(
     certificate: &'a CertificateDer<'_>,
 ) -> Result<X509Certificate<'a>, TlsError> {

@@ -122,7 +122,7 @@ mod tests {
         let more = altered(|parameters| {
             parameters
                 .subject_alt_names
-                .push(SanType::DnsName("kubernetes".try_into().unwrap()))
+                .push(SanType::DnsName("kubernetes".try_into().unwrap()));
         });
         assert_eq!(refusal(&more), names);
         let masters = altered(|parameters| {
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn the_rights_of_a_ca_are_refused() {
         let ca = altered(|parameters| {
-            parameters.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained)
+            parameters.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         });
         assert_eq!(
             refusal(&ca),

@@ -3,14 +3,13 @@
 //! Members and strangers knock at one port and say by ALPN what they are: the first thing a client says decides which
 //! configuration answers, so that a stranger never speaks to anything but the join service.
 
-use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::pki_types::CertificateDer;
 use rustls::server::Acceptor;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{CertificateError, ClientConfig, ConnectionCommon, ServerConfig};
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector, client, server};
 
 use super::config::{self, Credentials, JOIN_PROTOCOL, PEER_PROTOCOL};
@@ -168,11 +167,7 @@ impl<R: Runtime, S: Stream> Secure<S> for NodeTls<R> {
                 let stream = handshake
                     .into_stream(Arc::clone(&configurations.stranger_server))
                     .await?;
-                let exporter = stream
-                    .get_ref()
-                    .1
-                    .export_keying_material([0; 32], EXPORTER_LABEL, None)
-                    .map_err(io::Error::other)?;
+                let exporter = exporter(stream.get_ref().1)?;
                 Ok((stream, Peer::Stranger { exporter }))
             }
             _ => Err(io::Error::new(
@@ -240,23 +235,48 @@ where
 }
 
 /// Connects as a stranger to a member of `cluster` whose CA has one of these key hashes.
-pub fn connect_as_stranger<R: Runtime>(
-    address: String,
+pub async fn connect_as_stranger<R: Runtime>(
+    address: &str,
     cluster: ClusterId,
     pins: Vec<KeyHash>,
-) -> impl Future<Output = io::Result<(client::TlsStream<R::Stream>, Exporter)>> + Send {
-    async move {
-        let configuration = config::joiner_client::<R>(pins).map_err(io::Error::other)?;
-        let stream = R::connect(&address).await?;
-        let name = server_name(&cluster_dns(cluster));
-        let stream = TlsConnector::from(configuration)
-            .connect(name, stream)
-            .await?;
-        let exporter = stream
-            .get_ref()
-            .1
-            .export_keying_material([0; 32], EXPORTER_LABEL, None)
-            .map_err(io::Error::other)?;
-        Ok((stream, exporter))
+) -> io::Result<(client::TlsStream<R::Stream>, Exporter)> {
+    let configuration = config::joiner_client::<R>(pins).map_err(io::Error::other)?;
+    let stream = R::connect(address).await?;
+    let name = server_name(&cluster_dns(cluster));
+    let connector = TlsConnector::from(configuration);
+    let stream = connector.connect(name, stream).await?;
+    let exporter = exporter(stream.get_ref().1)?;
+    Ok((stream, exporter))
+}
+
+/// Why a handshake failed, for people. Only this side's own findings have words: the other side's come as an alert without any.
+#[must_use]
+pub fn explain(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(found)) => match found {
+            CertificateError::Other(refusal) => refusal.0.to_string(),
+            CertificateError::UnknownIssuer => {
+                "its certificate was not issued by the CA that is trusted".to_owned()
+            }
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => {
+                format!("its certificate is out of date, or a clock is wrong: {error}")
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "it is another node, or of another cluster".to_owned()
+            }
+            _ => error.to_string(),
+        },
+        _ => error.to_string(),
     }
+}
+
+/// The bytes that both ends of this connection derive, and nobody else.
+fn exporter<D>(connection: &ConnectionCommon<D>) -> io::Result<Exporter> {
+    connection
+        .export_keying_material([0; 32], EXPORTER_LABEL, None)
+        .map_err(io::Error::other)
 }

@@ -1,4 +1,4 @@
-//! Who is let in, as rustls asks for it. Chains, dates, names and signatures are judged by the ordinary WebPKI verifiers; what is
+//! Who is let in, as rustls asks for it. Chains, dates, names and signatures are judged by the ordinary verifiers; what is
 //! added here only ever refuses more.
 
 use std::sync::Arc;

@@ -1,11 +1,16 @@
 //! Joining, as golden scripts that read like the conversations they are.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets None has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that meets None has failed, and looks at the disk itself"
+)]
 
 #[path = "../scripting/mod.rs"]
 mod scripting;
 
 mod script;
+mod sockets;
 mod world;
 
 #[test]

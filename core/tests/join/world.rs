@@ -144,7 +144,7 @@ impl World {
             judged.push((*name, self.judge(name, &request)));
         }
         for (name, (inviter, effect)) in judged {
-            let reply = self.conclude(name, inviter, effect, &mut said);
+            let reply = self.conclude(name, inviter.as_ref(), effect, &mut said);
             self.deliver(name, reply, &mut said);
         }
         for name in names {
@@ -289,13 +289,13 @@ impl World {
 
     fn decide(&mut self, name: &str, request: &SubmitRequest, said: &mut String) -> SubmitReply {
         let (inviter, effect) = self.judge(name, request);
-        self.conclude(name, inviter, effect, said)
+        self.conclude(name, inviter.as_ref(), effect, said)
     }
 
     fn conclude(
         &mut self,
         name: &str,
-        inviter: Option<Inviter>,
+        inviter: Option<&Inviter>,
         mut effect: inviter::Effect,
         said: &mut String,
     ) -> SubmitReply {
@@ -327,7 +327,7 @@ impl World {
                             writeln!(said, "  a does not know what became of its proposal")
                         }
                     };
-                    inviter.as_ref().unwrap().proposed(proposal)
+                    inviter.unwrap().proposed(proposal)
                 }
                 inviter::Effect::Sign { subject, key } => {
                     let _ = writeln!(
@@ -339,8 +339,7 @@ impl World {
                         .authority
                         .issue_node(&subject, key, Serial::from_secret([2; 16]), self.now)
                         .unwrap();
-                    return inviter
-                        .as_ref()
+                    return *inviter
                         .unwrap()
                         .signed(Some(certificate.to_vec()), &self.view);
                 }

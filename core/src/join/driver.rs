@@ -1,0 +1,212 @@
+//! Carries the joiner's effects out: one connection at a time, and nothing after the operator's patience is over.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_rustls::client::TlsStream;
+use zeroize::Zeroizing;
+
+use super::address::Address;
+use super::joiner::{Effect, Input, JoinFailure, Joiner, Wish};
+use super::keep::IdentityFiles;
+use super::line::JoinLine;
+use crate::ids::NodeId;
+use crate::proto::join::join_client::JoinClient;
+use crate::proto::join::{HelloRequest, SubmitRequest};
+use crate::runtime::{Instant, Runtime, timeout};
+use crate::tls::secure::{Exporter, connect_as_stranger, explain};
+use crate::transport::{Channel, ChannelOptions, Dial};
+
+/// From the first packet to the end of the handshake.
+const CONNECT: Duration = Duration::from_secs(3);
+/// For one call: the admission has to be committed in it.
+const CALL: Duration = Duration::from_secs(10);
+
+/// Why a join did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The conversation ended without a membership.
+    #[error(transparent)]
+    Failed(#[from] JoinFailure),
+    /// The data directory cannot be read or written.
+    #[error("the data directory: {0}")]
+    Disk(#[from] io::Error),
+}
+
+/// Joins the cluster of `line` and keeps what comes of it in `files`. Called again after a crash, or when it has succeeded
+/// already, it goes on from there.
+///
+/// # Errors
+/// When the cluster refuses, nobody decides within `patience`, or the disk fails.
+pub async fn join<R: Runtime>(
+    line: JoinLine,
+    wish: Wish,
+    files: &IdentityFiles<R::Disk>,
+    patience: Duration,
+) -> Result<NodeId, JoinError> {
+    let mut driver = Driver::<'_, R> {
+        joiner: Joiner::new(line.clone(), wish),
+        line,
+        files,
+        deadline: R::now() + patience,
+        client: None,
+    };
+    driver.run().await
+}
+
+type Client<R> = JoinClient<Channel<R>>;
+
+struct Driver<'a, R: Runtime> {
+    line: JoinLine,
+    joiner: Joiner,
+    files: &'a IdentityFiles<R::Disk>,
+    deadline: Instant,
+    client: Option<Client<R>>,
+}
+
+impl<R: Runtime> Driver<'_, R> {
+    async fn run(&mut self) -> Result<NodeId, JoinError> {
+        let mut input = Input::Started(self.files.found()?);
+        loop {
+            let mut next = None;
+            for effect in self.joiner.step(input) {
+                match effect {
+                    Effect::Done(node) => return Ok(node),
+                    Effect::Fail(failure) => return Err(failure.into()),
+                    effect => next = self.act(effect).await?.or(next),
+                }
+            }
+            input = match next {
+                Some(next) if R::now() < self.deadline => next,
+                // What is durable stays durable: only what waits for others is cut short.
+                Some(Input::Durable) => Input::Durable,
+                _ => Input::TimeIsUp,
+            };
+        }
+    }
+
+    async fn act(&mut self, effect: Effect) -> io::Result<Option<Input>> {
+        Ok(match effect {
+            Effect::Draw => Some(draw::<R>()),
+            Effect::Save(attempt) => {
+                self.files.save(&attempt)?;
+                Some(Input::Durable)
+            }
+            Effect::Connect(address) => Some(self.connect(&address).await),
+            Effect::SendHello => Some(self.hello().await),
+            Effect::Submit(request) => Some(self.submit(*request).await),
+            Effect::Rest(span) => {
+                R::sleep(span.min(self.deadline.since(R::now()))).await;
+                Some(Input::Rested)
+            }
+            Effect::Store(membership) => {
+                self.files.store(&membership)?;
+                Some(Input::Durable)
+            }
+            Effect::Forget => {
+                self.files.forget()?;
+                None
+            }
+            Effect::Done(_) | Effect::Fail(_) => None,
+        })
+    }
+
+    async fn connect(&mut self, address: &Address) -> Input {
+        self.client = None;
+        let patience = CONNECT.min(self.deadline.since(R::now()));
+        let dialled =
+            connect_as_stranger::<R>(address.as_str(), self.line.cluster, self.line.pins.clone());
+        match timeout::<R, _>(patience, dialled).await {
+            Ok(Ok((stream, exporter))) => self.connected(stream, exporter),
+            Ok(Err(error)) => Input::Broken {
+                reason: explain(&error),
+            },
+            Err(elapsed) => Input::Broken {
+                reason: format!("no answer: {elapsed}"),
+            },
+        }
+    }
+
+    fn connected(&mut self, stream: TlsStream<R::Stream>, exporter: Exporter) -> Input {
+        let options = ChannelOptions {
+            connect_timeout: CONNECT,
+            call_timeout: CALL,
+            keepalive_interval: CONNECT,
+            keepalive_timeout: CONNECT,
+            rest_min: CONNECT,
+            rest_max: CONNECT,
+        };
+        let channel = Channel::new(OneStream(Mutex::new(Some(stream))), options);
+        self.client = Some(JoinClient::new(channel));
+        Input::Connected { exporter }
+    }
+
+    async fn hello(&mut self) -> Input {
+        let request = self.in_time(HelloRequest {
+            cluster: self.line.cluster.0,
+        });
+        match self.client.as_mut() {
+            None => lost(),
+            Some(client) => match client.hello(request).await {
+                Ok(hello) => Input::Hello(hello.into_inner()),
+                Err(status) => Input::Broken {
+                    reason: status.message().to_owned(),
+                },
+            },
+        }
+    }
+
+    async fn submit(&mut self, request: SubmitRequest) -> Input {
+        let request = self.in_time(request);
+        match self.client.as_mut() {
+            None => lost(),
+            Some(client) => match client.submit(request).await {
+                Ok(reply) => Input::Answered(reply.into_inner()),
+                Err(status) => Input::Broken {
+                    reason: status.message().to_owned(),
+                },
+            },
+        }
+    }
+
+    fn in_time<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        request.set_timeout(CALL.min(self.deadline.since(R::now())));
+        request
+    }
+}
+
+fn lost() -> Input {
+    Input::Broken {
+        reason: "the connection is gone".to_owned(),
+    }
+}
+
+fn draw<R: Runtime>() -> Input {
+    let mut seed = Zeroizing::new([0; 32]);
+    R::secret(&mut *seed);
+    let mut bytes = [0; 8];
+    loop {
+        R::secret(&mut bytes);
+        // Zero means "no node" everywhere.
+        if bytes != [0; 8] {
+            return Input::Drawn {
+                node: NodeId(u64::from_be_bytes(bytes)),
+                seed,
+            };
+        }
+    }
+}
+
+/// One connection and never another: a proof is bound to the connection that it was made for.
+struct OneStream<S>(Mutex<Option<S>>);
+
+impl<S: crate::runtime::Stream> Dial for OneStream<S> {
+    type Stream = S;
+
+    async fn dial(&self) -> io::Result<S> {
+        let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stream.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the connection is gone"))
+    }
+}

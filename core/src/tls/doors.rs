@@ -1,0 +1,110 @@
+//! Which services answer whom. One port, three doors: a member may call everything that members offer; a node that was admitted
+//! later than this one has applied may make Raft's own calls, which bring the missing index; a stranger may ask to join.
+
+use std::sync::Arc;
+
+use tonic::Status;
+
+use super::peer::Standing;
+use super::secure::Peer;
+use crate::transport::{Body, Connection, Handler, Request, Services};
+
+/// The calls that a node from the future may make.
+const RAFT_CALLS: [&str; 6] = [
+    "/quorate.peer.v1.Peer/Append",
+    "/quorate.peer.v1.Peer/Vote",
+    "/quorate.peer.v1.Peer/PreVote",
+    "/quorate.peer.v1.Peer/InstallSnapshot",
+    "/quorate.peer.v1.Peer/TransferLeader",
+    "/quorate.peer.v1.Peer/Recall",
+];
+
+/// The services behind the peers' port.
+#[derive(Debug)]
+pub struct Doors {
+    members: Arc<Services>,
+    strangers: Arc<Services>,
+}
+
+impl Doors {
+    /// What members may call, and what strangers may.
+    #[must_use]
+    pub fn new(members: Services, strangers: Services) -> Self {
+        Self {
+            members: Arc::new(members),
+            strangers: Arc::new(strangers),
+        }
+    }
+
+    /// The services that this peer may use for a call of `path`; none are offered to one that goes too far.
+    fn open_to(&self, peer: &Peer, path: &str) -> Option<&Arc<Services>> {
+        match peer {
+            Peer::Stranger { .. } => Some(&self.strangers),
+            Peer::Node {
+                standing: Standing::Member,
+                ..
+            } => Some(&self.members),
+            Peer::Node {
+                standing: Standing::AheadOfUs,
+                ..
+            } => RAFT_CALLS.contains(&path).then_some(&self.members),
+        }
+    }
+}
+
+impl Handler<Peer> for Doors {
+    async fn handle(
+        self: Arc<Self>,
+        connection: Arc<Connection<Peer>>,
+        request: Request,
+    ) -> http::Response<Body> {
+        match self.open_to(&connection.peer, request.uri().path()) {
+            Some(services) => Arc::clone(services).handle(connection, request).await,
+            None => Status::permission_denied(
+                "this node has not applied your admission yet: only Raft's calls are open",
+            )
+            .into_http(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ClusterId, Epoch, LogIndex, NodeId};
+    use crate::tls::{PeerIdentity, PrivateKey};
+
+    fn node(standing: Standing) -> Peer {
+        let identity = PeerIdentity {
+            cluster: ClusterId(1),
+            epoch: Epoch(1),
+            node: NodeId(2),
+            admitted: LogIndex(3),
+            key: PrivateKey::from_seed([1; 32]).public(),
+        };
+        Peer::Node { identity, standing }
+    }
+
+    #[test]
+    fn a_node_from_the_future_may_make_rafts_calls_and_no_other() {
+        let doors = Doors::new(Services::new(), Services::new());
+        let open = |path: &str| doors.open_to(&node(Standing::AheadOfUs), path).is_some();
+        assert!(RAFT_CALLS.iter().all(|path| open(path)));
+        assert!(!open("/quorate.peer.v1.Peer/Propose"));
+        assert!(!open("/quorate.join.v1.Membership/Relay"));
+    }
+
+    #[test]
+    fn strangers_and_members_do_not_share_services() {
+        let doors = Doors::new(Services::new(), Services::new());
+        let stranger = Peer::Stranger { exporter: [0; 32] };
+        let offered = doors
+            .open_to(&stranger, "/quorate.peer.v1.Peer/Propose")
+            .unwrap();
+        assert!(Arc::ptr_eq(offered, &doors.strangers));
+        let offered = doors
+            .open_to(&node(Standing::Member), "/quorate.peer.v1.Peer/Propose")
+            .unwrap();
+        assert!(Arc::ptr_eq(offered, &doors.members));
+    }
+}
