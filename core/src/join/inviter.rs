@@ -201,8 +201,9 @@ impl Inviter {
             Some(member) if member.key_hash == stored_hash(key.hash()) => {}
             Some(_) => return Err(refused(Refusal::IdTaken, "the node id is taken")),
             None => {
-                check_name(&request.name, view)?;
+                // The token first: whoever has none learns nothing of the members' names.
                 check_token(&token_key, role, &request.name, facts)?;
+                check_name(&request.name, view)?;
             }
         }
         if facts.signer == Signer::Missing {
