@@ -8,7 +8,7 @@ use crate::proto::store::{self, command::Body};
 use crate::raft::barrier::ReadError as BarrierFailure;
 use crate::raft::proposer;
 use crate::runtime::Runtime;
-use crate::state::{KeyspaceHash, ReadError, Response, StateError};
+use crate::state::{KeyspaceHash, ReadError, Reader, Response, StateError};
 
 fn closed() -> ReadError {
     ReadError::State(StateError::Damaged(
@@ -71,7 +71,7 @@ impl<R: Runtime> Backend for Inner<R> {
 
     fn revision(&self) -> Revision {
         let readers = self.replica().readers();
-        let revisions = readers.and_then(|readers| readers.with(|reader| reader.revisions()).ok());
+        let revisions = readers.and_then(|readers| readers.with(Reader::revisions).ok());
         revisions.map_or(Revision(1), |revisions| revisions.current)
     }
 

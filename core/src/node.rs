@@ -253,7 +253,7 @@ impl<R: Runtime> Node<R> {
         self.stops.push(stop);
         self.servers.push(R::spawn(async move {
             serve::<R, _, _>(listener, Plain, services, options, async {
-                drop(stopped.await)
+                drop(stopped.await);
             })
             .await;
         }));
@@ -438,6 +438,7 @@ impl<R: Runtime> Inner<R> {
 
     /// A token that lives for this one admission: the command that admits a member consumes one.
     async fn admit_here(&self, member: store::Member) -> Result<Vec<store::Member>, String> {
+        self.written_down().await?;
         let mut id = [0; 8];
         R::secret(&mut id);
         let at_ms = R::wall().millis();
@@ -463,6 +464,22 @@ impl<R: Runtime> Inner<R> {
             .members()
             .await
             .map_err(|error| error.to_string())
+    }
+
+    /// Waits until the cluster's first command is applied. A newcomer admitted before it would be the only member in the
+    /// table; the first node would find the table filled, never write itself down, and nobody would ever vote but it.
+    async fn written_down(&self) -> Result<(), String> {
+        let deadline = R::now() + self.replica.timing().request_timeout();
+        loop {
+            let members = self.replica.members().await;
+            if !members.map_err(|error| error.to_string())?.is_empty() {
+                return Ok(());
+            }
+            if R::now() > deadline {
+                return Err("the cluster is still being made; try again".to_owned());
+            }
+            R::sleep(self.replica.timing().heartbeat()).await;
+        }
     }
 
     async fn accepted(&self, body: Body) -> Result<(), String> {

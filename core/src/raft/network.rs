@@ -283,8 +283,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
         let actual = answer
             .vote
             .as_ref()
-            .map(convert::vote_in)
-            .unwrap_or(*transfer.from_leader());
+            .map_or(*transfer.from_leader(), convert::vote_in);
         Ok(Err(TransferLeaderError::VoteChanged {
             expected: *transfer.from_leader(),
             actual,

@@ -40,32 +40,27 @@ impl<R: Runtime> PeerService<R> {
         Self { node, replica }
     }
 
-    #[expect(clippy::result_large_err, reason = "tonic's type for a refusal")]
     fn proposer(&self) -> Result<Proposer<R>, Status> {
         self.replica.proposer().ok_or_else(not_running)
     }
 
-    #[expect(clippy::result_large_err, reason = "tonic's type for a refusal")]
     fn barrier(&self) -> Result<Barrier<R>, Status> {
         self.replica.barrier().ok_or_else(not_running)
     }
 
-    #[expect(clippy::result_large_err, reason = "tonic's type for a refusal")]
     fn check(&self, route: Option<&peer::Route>) -> Result<NodeId, Status> {
         self.replica
             .peers()
             .identity()
             .check(route)
-            .map_err(|reason| Status::failed_precondition(reason))
+            .map_err(Status::failed_precondition)
     }
 
-    #[expect(clippy::result_large_err, reason = "tonic's type for a refusal")]
     fn raft(&self) -> Result<NodeRaft<R>, Status> {
         self.replica.raft().ok_or_else(not_running)
     }
 
     /// Raft, when this node may vote: its memory was compared with that of its peers.
-    #[expect(clippy::result_large_err, reason = "tonic's type for a refusal")]
     fn voting_raft(&self) -> Result<NodeRaft<R>, Status> {
         if !self.replica.may_vote() {
             return Err(Status::unavailable(

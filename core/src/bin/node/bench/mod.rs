@@ -27,6 +27,7 @@ mod tally;
 mod worker;
 
 use crate::exit::{Context, Exit, Failure};
+use crate::processes::or_interrupted;
 use args::{Arguments, Target};
 use settings::Settings;
 
@@ -39,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             println!("{}", report.to_json());
             Ok(())
         }
-        Target::Compare(compare) => runtime(2)?.block_on(compare::run(compare)),
+        Target::Compare(compare) => runtime(2)?.block_on(or_interrupted(compare::run(compare))),
     }
 }
 

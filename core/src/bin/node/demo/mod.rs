@@ -15,7 +15,7 @@ mod readback;
 mod writer;
 
 use crate::exit::{Context, Exit, Failure};
-use crate::processes::{Cluster, Program};
+use crate::processes::{Cluster, Program, or_interrupted};
 use args::{Arguments, Victim};
 use ledger::{Judgement, Ledger};
 use rand::rngs::StdRng;
@@ -39,12 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context(Exit::Failed, "starting the runtime")?
-        .block_on(async {
-            tokio::select! {
-                told = tell(arguments) => told,
-                _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Failed, "interrupted")),
-            }
-        })
+        .block_on(or_interrupted(tell(arguments)))
 }
 
 async fn tell(arguments: &Arguments) -> Result<(), Failure> {

@@ -4,11 +4,14 @@
 //! * `node` one node: its ports, its directory, its process
 //! * `cluster` several of them
 //! * `ports` loopback ports that nobody uses
+//! * `interrupt` what happens when the user has seen enough
 
 mod cluster;
+mod interrupt;
 mod node;
 mod ports;
 mod program;
 
 pub(crate) use cluster::Cluster;
+pub(crate) use interrupt::or_interrupted;
 pub(crate) use program::Program;
