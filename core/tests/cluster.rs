@@ -1,4 +1,8 @@
 //! Whole nodes over the real runtime, in one process.
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: whatever is not as it must be ends the test"
+)]
 
 use std::path::Path;
 use std::sync::Arc;

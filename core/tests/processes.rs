@@ -64,7 +64,7 @@ impl Place {
 
     /// Runs a command that is expected to end by itself.
     fn refusal(&self, arguments: &[&str]) -> Refusal {
-        Refusal::of(ended(self.command(arguments)))
+        Refusal::of(&ended(self.command(arguments)))
     }
 
     /// Starts the node and waits until it leads its cluster.
@@ -107,7 +107,7 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn of(output: Output) -> Self {
+    fn of(output: &Output) -> Self {
         Self {
             code: output.status.code(),
             said: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -318,14 +318,14 @@ fn a_directory_or_a_port_in_use_is_named() {
         "--listen-peer",
         &elsewhere[1],
     ]);
-    Refusal::of(ended(same_directory)).is(IN_USE, &["another process"]);
+    Refusal::of(&ended(same_directory)).is(IN_USE, &["another process"]);
     let mut same_port = quorate(&["start", "--data-dir"]);
     let taken = format!("127.0.0.1:{}", place.client);
     let other = place.parent.path().join("other");
     same_port
         .arg(&other)
         .args(["--listen-client", &taken, "--listen-peer", &elsewhere[1]]);
-    Refusal::of(ended(same_port)).is(IN_USE, &[&taken]);
+    Refusal::of(&ended(same_port)).is(IN_USE, &[&taken]);
     assert!(!other.exists(), "a node that cannot listen makes nothing");
     assert_eq!(node.stop(), Some(0));
 }
@@ -348,13 +348,13 @@ fn senseless_settings_are_all_named_wherever_they_come_from() {
     overwrite(&file, b"heartbeat-ms = 1\nname = 'from the file'\n");
     let mut command = quorate(&["start", "--listen-peer", "nowhere", "--config"]);
     command.arg(&file).env("QUORATE_DRAIN_MS", "999999999");
-    Refusal::of(ended(command)).is(
+    Refusal::of(&ended(command)).is(
         USAGE,
         &["--listen-peer", "--heartbeat-ms", "--name", "--drain-ms"],
     );
     overwrite(&file, b"heart-beat = 1\n");
     let mut command = quorate(&["start", "--config"]);
     command.arg(&file);
-    Refusal::of(ended(command)).is(USAGE, &["heart-beat", "quorate.toml"]);
-    Refusal::of(ended(quorate(&["start", "--no-such-flag"]))).is(USAGE, &["--no-such-flag"]);
+    Refusal::of(&ended(command)).is(USAGE, &["heart-beat", "quorate.toml"]);
+    Refusal::of(&ended(quorate(&["start", "--no-such-flag"]))).is(USAGE, &["--no-such-flag"]);
 }

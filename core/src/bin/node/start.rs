@@ -138,7 +138,7 @@ where
     runtime.block_on(async {
         let stop = StopSignals::listen()?;
         let name = config.node.name.clone();
-        let node = begin(config.node).await.map_err(refusal)?;
+        let node = begin(config.node).await.map_err(|error| refusal(&error))?;
         let (client, peer) = (node.client_address(), node.peer_address());
         tracing::info!(node = %node.identity().node, name, client, peer, "serving");
         let signal = stop.received().await;
@@ -174,8 +174,8 @@ impl StopSignals {
 }
 
 /// The code that a script gets for a node that did not start.
-fn refusal(error: NodeError) -> Failure {
-    let exit = match &error {
+fn refusal(error: &NodeError) -> Failure {
+    let exit = match error {
         NodeError::Directory(DirectoryError::InUse { .. }) | NodeError::Listen { .. } => {
             Exit::InUse
         }

@@ -18,8 +18,11 @@ pub(crate) struct Settings {
 /// Judges one history.
 pub(crate) type Judge = Box<dyn Fn(&History, &Settings) -> Report + Send + Sync>;
 
+/// A judge as the table holds it.
+type Judging = fn(&History, &Settings) -> Report;
+
 /// Names of models, with what they promise.
-const TABLE: &[(&str, fn(&History, &Settings) -> Report)] = &[
+const TABLE: &[(&str, Judging)] = &[
     ("register", |history, settings| {
         linear(register::Register::default(), history, settings)
     }),

@@ -172,7 +172,7 @@ async fn judge(cluster: &mut Cluster, ledger: &Ledger) -> Result<(), Failure> {
     digests.dedup();
     match digests.as_slice() {
         [(revision, digest)] => {
-            println!("  equal on all three: digest {digest}, revision {revision}")
+            println!("  equal on all three: digest {digest}, revision {revision}");
         }
         _ => {
             println!("  NOT EQUAL: revisions and digests {digests:?}");

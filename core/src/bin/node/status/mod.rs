@@ -88,7 +88,7 @@ async fn ask(endpoints: &[Endpoint]) -> Result<View, Failure> {
                     let answer = answer_of(&member).await;
                     answers.push((member, answer));
                 }
-                return Ok(View::new(answers));
+                return Ok(View::new(&answers));
             }
             Err(failure) => last = failure,
         }

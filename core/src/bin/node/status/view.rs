@@ -50,7 +50,7 @@ enum State {
 }
 
 impl View {
-    pub(super) fn new(answers: Vec<(Member, Option<StatusResponse>)>) -> Self {
+    pub(super) fn new(answers: &[(Member, Option<StatusResponse>)]) -> Self {
         let headers = || {
             answers
                 .iter()
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn three_voters_that_answer_survive_one() {
-        let view = View::new(vec![
+        let view = View::new(&[
             (member(1), answer(1)),
             (member(2), answer(1)),
             (member(3), answer(1)),
@@ -228,17 +228,13 @@ mod tests {
 
     #[test]
     fn a_configured_voter_that_is_silent_counts_for_nothing() {
-        let view = View::new(vec![
+        let view = View::new(&[
             (member(1), answer(1)),
             (member(2), answer(1)),
             (member(3), None),
         ]);
         assert_eq!(view.survives, Some(0));
-        let view = View::new(vec![
-            (member(1), answer(0)),
-            (member(2), None),
-            (member(3), None),
-        ]);
+        let view = View::new(&[(member(1), answer(0)), (member(2), None), (member(3), None)]);
         assert_eq!(view.survives, None);
         assert!(view.table().contains("NO QUORUM"));
     }
@@ -249,13 +245,13 @@ mod tests {
             is_learner: true,
             ..member(2)
         };
-        let view = View::new(vec![(member(1), answer(1)), (standby, answer(1))]);
+        let view = View::new(&[(member(1), answer(1)), (standby, answer(1))]);
         assert_eq!((view.voters.total, view.survives), (1, Some(0)));
     }
 
     #[test]
     fn ids_are_strings_in_json() {
-        let json = View::new(vec![(member(u64::MAX), answer(u64::MAX))]).json();
+        let json = View::new(&[(member(u64::MAX), answer(u64::MAX))]).json();
         assert!(json.contains(r#""leader": "ffffffffffffffff""#), "{json}");
     }
 }
