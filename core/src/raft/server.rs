@@ -1,7 +1,7 @@
 //! The receiving half of what members say to one another.
 //!
 //! Everything is refused that is not addressed to this node, this cluster and this epoch. While Raft is not running (at
-//! start, or after an IO error) only [`Peer::recall`] and [`Peer::report`] answer.
+//! start, or after an IO error) only `recall` and `report` answer.
 
 use std::sync::Arc;
 

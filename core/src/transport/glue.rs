@@ -90,7 +90,7 @@ impl<R: Runtime> hyper::rt::Timer for RuntimeTimer<R> {
     }
 
     /// hyper's default would be the process's clock, which in a simulation is another clock than the one that
-    /// [`Self::sleep`] follows: keepalive would then fire at random.
+    /// `sleep` follows: keepalive would then fire at random.
     fn now(&self) -> Instant {
         origin() + R::now().since_start()
     }

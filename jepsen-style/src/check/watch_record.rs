@@ -12,7 +12,7 @@ use super::watch::{Begin, Change, ChangeKind, Response, Sent, Watch, watches};
 use super::{Checker, Report};
 use crate::history::{History, Operation, Outcome, Value};
 
-/// Judges recorded watches; see [`watches`](super::watch::watches) for the promises.
+/// Judges recorded watches; see [`super::watch::watches`] for the promises.
 #[derive(Clone, Copy, Debug)]
 pub struct Watches;
 
