@@ -5,7 +5,7 @@
 //! | [`report`] | [`Verdict`], [`Report`]: what a checker says, with its evidence |
 //! | [`compose`] | [`Composition`]: several checkers under names, assumptions first |
 //! | [`linear`] | linearizability with respect to a [`Model`](crate::model::Model) |
-//! | [`mod@named`] | checkers by name |
+//! | [`named`](mod@named) | checkers by name |
 //! | [`assumptions`] | what all others take for granted |
 //! | [`cycles`] | isolation of transactions: lists and registers |
 //! | [`set`], [`queue`], [`counter`] | what was added is there: as elements, in sum, as a number |

@@ -3,7 +3,7 @@
 //! | file | noun |
 //! |---|---|
 //! | [`source`] | where invocations come from: lists, functions, unique values |
-//! | [`mod@mix`] | several generators as one: by weight, whichever is ready, each its own processes |
+//! | [`mix`](mod@mix) | several generators as one: by weight, whichever is ready, each its own processes |
 //! | [`pace`] | how fast and how long: stagger, limits of number and time |
 //! | [`phase`] | one after the other, each waiting for all before it |
 //! | [`keys`] | the same workload on many independent keys |

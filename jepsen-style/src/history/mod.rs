@@ -8,7 +8,7 @@
 //! | [`event`] | [`Event`], one line of a log: an invocation or a completion |
 //! | [`pair`] | [`Pairing`], which makes operations of events |
 //! | [`read`] | readers of JSON Lines, EDN and logs, with errors by line and column |
-//! | [`mod@write`] | the writer of JSON Lines |
+//! | [`write`](mod@write) | the writer of JSON Lines |
 //!
 //! A [`History`] is a list of operations in the order of their invocations. Order between operations is the order in
 //! which their events were recorded ([`Moment::order`]), never a comparison of clocks; the clock readings beside it serve
