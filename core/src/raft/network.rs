@@ -155,6 +155,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types<R>>, RPCError<Types<R>>> {
         let term = append.vote.leader_id.term;
+        let sent_entries = !append.entries.is_empty();
         let last = append
             .entries
             .last()
@@ -173,9 +174,13 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
             .append(request(message, timeout))
             .await
             .map_err(|status| failed(&status))?;
+        // What a peer said it has *on disk*, which only the answer to entries says: a heartbeat and a vote compare logs
+        // in memory, and a crash may rightly take what was never promised.
         let acknowledged = |last: Option<super::types::LogId>| {
-            let last = last.map_or((0, 0), |last| (term_of(&last), last.index));
-            self.log.remember(self.target, Mark { term, last });
+            if let Some(last) = last.filter(|_| sent_entries) {
+                let last = (term_of(&last), last.index);
+                self.log.remember(self.target, Mark { term, last });
+            }
         };
         match answer.into_inner().outcome {
             Some(append_response::Outcome::Success(_)) => {
@@ -208,17 +213,9 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
             .map_err(|status| failed(&status))?;
         let answer = self.vote_answer(answer.get_ref())?;
         if answer.vote_granted {
-            let last = answer
-                .last_log_id
-                .as_ref()
-                .map_or((0, 0), |last| (term_of(last), last.index));
-            self.log.remember(
-                self.target,
-                Mark {
-                    term: answer.vote.leader_id.term,
-                    last,
-                },
-            );
+            // The vote is on its disk; what it says of its log need not be.
+            let term = answer.vote.leader_id.term;
+            self.log.remember(self.target, Mark { term, last: (0, 0) });
         }
         Ok(answer)
     }
