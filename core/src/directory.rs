@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! identity.json   which node of which cluster this is; written last, so it vouches for the rest
+//! node.key, …     keys, certificates and the member view: see `join/keep.rs`
 //! log.db          the Raft log (with -wal and -shm beside it)
 //! state.db        the applied state (likewise)
 //! lock            held by the process that uses the directory
@@ -140,6 +141,35 @@ pub enum DirectoryError {
     },
 }
 
+/// What was at a directory's place before a join began there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing.
+    Nothing,
+    /// A directory, empty or a node's.
+    Directory,
+}
+
+/// Whether a node keeps a file of this name; beginnings, because SQLite and atomic replacement put files beside theirs.
+fn is_ours(name: &str) -> bool {
+    const OURS: [&str; 13] = [
+        IDENTITY,
+        LOCK,
+        RESERVE,
+        "log.db",
+        "state.db",
+        "node.key",
+        "node.crt",
+        "ca.key",
+        "ca.crt",
+        "members.view",
+        "join-attempt.json",
+        "probe",
+        "admin",
+    ];
+    OURS.iter().any(|ours| name.starts_with(ours))
+}
+
 /// A data directory.
 #[derive(Clone, Debug)]
 pub struct Directory<D: Disk> {
@@ -170,7 +200,7 @@ impl<D: Disk> Directory<D> {
         self.path.display().to_string()
     }
 
-    fn io(&self, error: io::Error) -> DirectoryError {
+    pub(crate) fn io(&self, error: io::Error) -> DirectoryError {
         DirectoryError::Io {
             directory: self.shown(),
             error,
@@ -260,6 +290,76 @@ impl<D: Disk> Directory<D> {
             });
         }
         Ok(inhabitant)
+    }
+
+    /// Whether a machine may join from here: nothing is there, or what an earlier join or an earlier member left. Whose it
+    /// is decides the conversation.
+    ///
+    /// # Errors
+    /// When it is something else's directory, which not even a wipe may touch.
+    pub fn look_before_join(&self) -> Result<Before, DirectoryError> {
+        let directory = self.shown();
+        match self.disk.find(&self.path).map_err(|error| self.io(error))? {
+            Found::Nothing => Ok(Before::Nothing),
+            Found::EmptyDirectory => Ok(Before::Directory),
+            Found::File => Err(DirectoryError::Foreign {
+                directory,
+                found: "a file".to_owned(),
+            }),
+            Found::Directory => {
+                let names = self.disk.list(&self.path).map_err(|error| self.io(error))?;
+                match names.into_iter().find(|name| !is_ours(name)) {
+                    None => Ok(Before::Directory),
+                    Some(found) => Err(DirectoryError::Foreign { directory, found }),
+                }
+            }
+        }
+    }
+
+    /// Whether somebody lives here.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub fn is_settled(&self) -> Result<bool, DirectoryError> {
+        let found = self.disk.find(&self.path.join(IDENTITY));
+        Ok(found.map_err(|error| self.io(error))? == Found::File)
+    }
+
+    /// Removes everything that a node kept here, its identity first, so that a wipe that was cut off is told apart.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn wipe(&self) -> Result<(), DirectoryError> {
+        let remove = || -> io::Result<()> {
+            self.disk.remove(&self.path.join(IDENTITY))?;
+            let names = self.disk.list(&self.path)?;
+            for name in names.iter().filter(|name| is_ours(name) && *name != LOCK) {
+                let path = self.path.join(name);
+                if self.disk.find(&path)? == Found::File {
+                    self.disk.remove(&path)?;
+                }
+            }
+            Ok(())
+        };
+        remove().map_err(|error| self.io(error))
+    }
+
+    /// After a join that failed: removes what entering made, if nothing else is here now.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn leave_as_found(&self, before: Before) -> Result<(), DirectoryError> {
+        let leave = || -> io::Result<()> {
+            if self.disk.list(&self.path)?.iter().any(|name| name != LOCK) {
+                return Ok(());
+            }
+            self.disk.remove(&self.path.join(LOCK))?;
+            match before {
+                Before::Nothing => self.disk.remove_directory(&self.path),
+                Before::Directory => Ok(()),
+            }
+        };
+        leave().map_err(|error| self.io(error))
     }
 
     /// Makes the directory, if need be, and takes its lock, which is held as long as the answer lives.

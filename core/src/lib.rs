@@ -19,10 +19,12 @@
 //! | [`etcd`] | the etcd v3 services over any node |
 //! | `backend` | the node behind the etcd services |
 //! | [`transport`] | HTTP/2 over any runtime's streams |
+//! | [`admin`] | what an operator asks of the node on his own machine |
 //! | [`node`] | all of it together |
 //! | `real` | the node over the real runtime, compiled once |
 //! | [`proto`] | the generated protobuf types |
 
+pub mod admin;
 mod backend;
 pub mod config;
 pub mod database;

@@ -19,6 +19,11 @@ pub mod etcdserverpb {
 }
 /// Our own packages, nested as their names are.
 pub mod quorate {
+    pub mod admin {
+        pub mod v1 {
+            tonic::include_proto!("quorate.admin.v1");
+        }
+    }
     pub mod store {
         pub mod v1 {
             tonic::include_proto!("quorate.store.v1");
@@ -35,6 +40,8 @@ pub mod quorate {
         }
     }
 }
+/// What an operator asks of his own node.
+pub use quorate::admin::v1 as admin;
 /// How a node becomes a member.
 pub use quorate::join::v1 as join;
 /// What members say to one another.

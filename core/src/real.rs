@@ -3,10 +3,14 @@
 //! Nothing here decides anything. It stands in the library so that the compiler makes the machine code of a whole node
 //! once, here, and shares it with the binary and with every test that runs one: each of them took minutes before.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 
 use crate::config::{Beginning, NodeConfig};
-use crate::node::{self, Node, NodeError};
+use crate::join::JoinLine;
+use crate::node::{self, Node, NodeError, Wipe};
+use crate::proto::join::RoleWanted;
 use crate::raft::peers::Identity;
 use crate::runtime::tokio::TokioRuntime;
 
@@ -28,11 +32,16 @@ pub fn start(
 ///
 /// # Errors
 /// As there.
-pub fn join<'a>(
-    config: &'a NodeConfig,
-    member_address: &'a str,
-) -> BoxFuture<'a, Result<Identity, NodeError>> {
-    Box::pin(node::join::<TokioRuntime>(config, member_address))
+pub fn join(
+    config: &NodeConfig,
+    line: JoinLine,
+    role: RoleWanted,
+    wipe: Wipe,
+    patience: Duration,
+) -> BoxFuture<'_, Result<Identity, NodeError>> {
+    Box::pin(node::join::<TokioRuntime>(
+        config, line, role, wipe, patience,
+    ))
 }
 
 /// See [`Node::stop`].

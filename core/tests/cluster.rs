@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::config::{Beginning, NodeConfig};
-use quorate::node::{Node, join};
+use quorate::node::{Invitation, Node, Wipe, join};
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
+use quorate::proto::join::RoleWanted;
 use quorate::proto::store::command::Body;
 use quorate::raft::config::Timing;
 use quorate::raft::replica::Replica;
@@ -91,7 +92,6 @@ fn voters(node: &RealNode) -> usize {
 
 async fn three(directory: &Path) -> Vec<RealNode> {
     let first = config(directory, "one");
-    let address = first.advertise_peer[0].clone();
     let mut nodes = vec![
         RealNode::start(first, Beginning::Usual)
             .await
@@ -103,7 +103,15 @@ async fn three(directory: &Path) -> Vec<RealNode> {
     .await;
     for name in ["two", "three"] {
         let config = config(directory, name);
-        join::<TokioRuntime>(&config, &address)
+        let invitation = Invitation {
+            ttl: Duration::from_secs(60),
+            uses: 1,
+            role: RoleWanted::Any,
+            name: String::new(),
+        };
+        let (line, _) = nodes[0].handle().invite(invitation).await.expect("invited");
+        let patience = Duration::from_secs(30);
+        join::<TokioRuntime>(&config, line, RoleWanted::Any, Wipe::Refuse, patience)
             .await
             .expect("admitted");
         nodes.push(

@@ -14,6 +14,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use quorate::ids::ClusterId;
+use quorate::join::{Address, JoinLine, Token};
+use quorate::tls::KeyHash;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -334,7 +337,13 @@ fn a_directory_or_a_port_in_use_is_named() {
 fn a_join_that_cannot_reach_anyone_makes_nothing() {
     let place = Place::new();
     let [nobody] = free_ports();
-    let refusal = place.refusal(&["join", &format!("127.0.0.1:{nobody}")]);
+    let line = JoinLine {
+        addresses: vec![Address::parse(&format!("127.0.0.1:{nobody}")).expect("an address")],
+        token: Token::from_secret([7; 32]),
+        cluster: ClusterId(7),
+        pins: vec![KeyHash([7; 32])],
+    };
+    let refusal = place.refusal(&["join", &line.encode(), "--patience", "1s"]);
     assert_ne!(refusal.code, Some(0), "{refusal:?}");
     assert_ne!(refusal.code, Some(FAILED), "{refusal:?}");
     assert!(refusal.said.contains(&nobody.to_string()), "{refusal:?}");

@@ -22,8 +22,10 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use quorate::config::{Beginning, NodeConfig};
-use quorate::node::{Inner, Node, NodeError, join};
+use quorate::join::JoinLine;
+use quorate::node::{Inner, Invitation, Node, NodeError, Wipe, join};
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
+use quorate::proto::join::RoleWanted;
 use quorate::proto::store::command::Body;
 use quorate::raft::config::Timing;
 use quorate::raft::replica::Replica;
@@ -54,6 +56,14 @@ type NodeRuntime<M> = Simulated<<M as Simulator>::Substrate>;
 
 /// What the nodes of a cluster show, by machine.
 type Registry<R> = Arc<Mutex<BTreeMap<HostId, Shown<R>>>>;
+
+/// The line that the first node made for the others, once it has.
+type Line = Arc<Mutex<Option<JoinLine>>>;
+
+/// The machine whose node makes the cluster.
+const FIRST: HostId = HostId::new(1);
+/// Longer than any run.
+const LINE_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 enum Shown<R: Runtime> {
     Starting(String),
@@ -107,13 +117,15 @@ impl<'world, M: Simulator> Cluster<'world, M> {
     pub fn plug(world: &'world mut Simulation<M>, options: Options) -> Self {
         let nodes: Vec<HostId> = (1..=options.nodes).map(HostId::new).collect();
         let registry: Registry<NodeRuntime<M>> = Arc::default();
+        let invitation: Line = Arc::default();
         let timing = Timing::default();
         for (host, speed) in nodes.iter().zip(&options.disks) {
-            let (host, shown) = (*host, Arc::clone(&registry));
+            let (host, shown, line) = (*host, Arc::clone(&registry), Arc::clone(&invitation));
             world.plug(
                 host,
                 Arc::new(move || {
-                    Box::pin(live::<NodeRuntime<M>>(host, timing, Arc::clone(&shown)))
+                    let (shown, line) = (Arc::clone(&shown), Arc::clone(&line));
+                    Box::pin(live::<NodeRuntime<M>>(host, timing, shown, line))
                 }),
             );
             world.machine(host).disk().set_speed(*speed);
@@ -281,8 +293,11 @@ impl<'world, M: Simulator> Cluster<'world, M> {
         let describe = |host: &HostId| {
             let waiting = self
                 .inner(*host)
-                .map(|inner| inner.waiting_for())
-                .unwrap_or_default();
+                .and_then(|inner| inner.own_status())
+                .map_or_else(
+                    || "its leader".to_owned(),
+                    |status| status.planner_says.clone(),
+                );
             format!("{:?} waits for: {waiting}", self.status_of(*host))
         };
         self.nodes
@@ -607,12 +622,15 @@ impl<M: Simulator> Cut<'_, '_, M> {
 }
 
 /// What a machine's process does: starts its node, and again when it does not start.
-async fn live<R: Runtime>(host: HostId, timing: Timing, registry: Registry<R>) {
+async fn live<R: Runtime>(host: HostId, timing: Timing, registry: Registry<R>, line: Line) {
     guard(&registry).insert(host, Shown::Starting("begins".to_owned()));
     loop {
-        match begin::<R>(host, timing).await {
+        match begin::<R>(host, timing, &line).await {
             Ok(node) => {
                 guard(&registry).insert(host, Shown::Up(Arc::downgrade(&node.handle())));
+                if host == FIRST {
+                    invite::<R>(&node, &line).await;
+                }
                 std::future::pending::<()>().await;
             }
             Err(error) => {
@@ -624,17 +642,42 @@ async fn live<R: Runtime>(host: HostId, timing: Timing, registry: Registry<R>) {
 }
 
 /// The first node makes the cluster, the others join it, and all of them go on with what they find.
-async fn begin<R: Runtime>(host: HostId, timing: Timing) -> Result<Node<R>, NodeError> {
+async fn begin<R: Runtime>(
+    host: HostId,
+    timing: Timing,
+    line: &Line,
+) -> Result<Node<R>, NodeError> {
     let config = config(host, timing);
-    let first = HostId::new(1);
-    if host == first {
+    if host == FIRST {
         return Node::start(config, Beginning::Usual).await;
     }
-    let found = R::disk().find(&config.data_dir);
-    if matches!(found, Ok(Found::Nothing | Found::EmptyDirectory)) {
-        join::<R>(&config, &peer_address(first)).await?;
+    let identity = R::disk().find(&config.data_dir.join("identity.json"));
+    if !matches!(identity, Ok(Found::File)) {
+        let line = loop {
+            if let Some(line) = guard(line).clone() {
+                break line;
+            }
+            R::sleep(RETRY).await;
+        };
+        join::<R>(&config, line, RoleWanted::Any, Wipe::Refuse, PATIENCE).await?;
     }
     Node::start(config, Beginning::Existing).await
+}
+
+/// The operator: has the first node make one line, which all the others join with.
+async fn invite<R: Runtime>(node: &Node<R>, line: &Line) {
+    while guard(line).is_none() {
+        let invitation = Invitation {
+            ttl: LINE_LIFE,
+            uses: 1_000,
+            role: RoleWanted::Any,
+            name: String::new(),
+        };
+        match node.handle().invite(invitation).await {
+            Ok((made, _)) => *guard(line) = Some(made),
+            Err(_) => R::sleep(RETRY).await,
+        }
+    }
 }
 
 fn peer_address(host: HostId) -> String {

@@ -4,13 +4,15 @@
 //! has seen is on its disk, so that it finds the cluster after a restart. It is a few kilobytes.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::fmt;
+use std::sync::Arc;
 
 use prost::Message;
 use rustls::pki_types::CertificateDer;
 
 use crate::ids::{ClusterId, Epoch, LogIndex, NodeId};
 use crate::proto::{join, store};
+use crate::runtime::watch;
 
 /// What is known of the cluster at one index.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,31 +143,43 @@ impl MemberView {
 }
 
 /// The newest view of a node, shared by all that judge or dial by it.
-#[derive(Clone, Debug)]
-pub struct SharedView(Arc<RwLock<Arc<MemberView>>>);
+#[derive(Clone)]
+pub struct SharedView(watch::Sender<Arc<MemberView>>);
+
+impl fmt::Debug for SharedView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedView").field(&self.get()).finish()
+    }
+}
 
 impl SharedView {
     /// Begins with `view`.
     #[must_use]
     pub fn new(view: MemberView) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(view))))
+        Self(watch::channel(Arc::new(view)).0)
     }
 
     /// The newest view.
     #[must_use]
     pub fn get(&self) -> Arc<MemberView> {
-        // A view is replaced as a whole, so that one left behind by a panicking writer is whole too.
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.borrow())
     }
 
     /// Takes `view` over if it is newer, and says whether it was.
     pub fn offer(&self, view: MemberView) -> bool {
-        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let newer = view.supersedes(&current);
-        if newer {
-            *current = Arc::new(view);
-        }
-        newer
+        self.0.send_if_modified(|current| {
+            let newer = view.supersedes(current);
+            if newer {
+                *current = Arc::new(view);
+            }
+            newer
+        })
+    }
+
+    /// Tells of every newer view from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Arc<MemberView>> {
+        self.0.subscribe()
     }
 }
 

@@ -12,32 +12,34 @@ use futures_util::future::join_all;
 use openraft::ServerState;
 use tonic::Request;
 
+use super::fleet::Fleet;
 use super::health::{Arrival, Health};
 use super::plan::{Plan, RoleChange, Step};
-use super::planner::{Configuration, OwnTerm, RaftFacts, plan};
+use super::planner::{Configuration, OwnTerm, RaftFacts, plan_fleet};
 use super::policy::Policy;
 use super::role::{MemberFacts, Role, Signer};
+use super::status::{NodeReport, Status};
 use crate::ids::NodeId;
+use crate::node::Inner;
 use crate::proto::{peer, store};
 use crate::raft::replica::Replica;
 use crate::raft::types::{Metrics, StoredMembership, term_of};
-use crate::runtime::{Runtime, WallTime};
+use crate::runtime::{Instant, Runtime, WallTime};
 use crate::state::command;
+use crate::tls::validity::NODE_LIFE;
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_millis(250);
+/// Between two questions to a member of whom heartbeats do not tell.
+const ASK: Duration = Duration::from_secs(1);
 
-/// Runs the planner for as long as the node lives; what it waits for is left in `waiting`, for `status`.
-pub async fn run<R: Runtime>(
-    replica: Arc<Replica<R>>,
-    policy: Policy,
-    waiting: Arc<std::sync::Mutex<String>>,
-) {
+/// Runs the planner for as long as the node lives; what it waits for is left with the node, for `status`.
+pub async fn run<R: Runtime>(node: Arc<Inner<R>>, policy: Policy) {
     let mut driver = Driver {
-        replica,
+        replica: Arc::clone(node.replica()),
+        node,
         policy,
         watch: None,
-        waiting,
     };
     loop {
         R::sleep(ROUND).await;
@@ -46,11 +48,24 @@ pub async fn run<R: Runtime>(
 }
 
 struct Driver<R: Runtime> {
+    node: Arc<Inner<R>>,
     replica: Arc<Replica<R>>,
     policy: Policy,
-    /// What this leader has observed, and in which term it leads.
-    watch: Option<(u64, Health)>,
-    waiting: Arc<std::sync::Mutex<String>>,
+    /// What this leader has observed since it leads.
+    watch: Option<Watch>,
+}
+
+/// What a leader has observed.
+struct Watch {
+    /// The term in which it leads: another one begins anew.
+    term: u64,
+    health: Health,
+    /// Members that said that they hold the signing key.
+    signers: BTreeSet<NodeId>,
+    /// What members said of themselves.
+    reports: BTreeMap<NodeId, NodeReport>,
+    /// When they are asked again.
+    ask_at: Instant,
 }
 
 /// What a round sees of Raft.
@@ -70,7 +85,7 @@ impl<R: Runtime> Driver<R> {
             .and_then(|metrics| self.look(&metrics))
         else {
             self.watch = None;
-            self.say("this node does not lead");
+            self.node.note_status(None);
             return;
         };
         let members = match self.replica.members().await {
@@ -80,27 +95,43 @@ impl<R: Runtime> Driver<R> {
                 return;
             }
         };
-        let spares = self.hear_spares(&members, &sight).await;
-        self.observe(&members, &sight, &spares);
-        let Some((_, health)) = &self.watch else {
+        self.observe(&members, &sight);
+        self.ask(&members, &sight).await;
+        let Some(watch) = &self.watch else {
             return;
         };
         let facts: Vec<_> = members
             .iter()
-            .filter_map(|member| MemberFacts::from_stored(member, Signer::Held))
+            .filter_map(|member| {
+                let signer = if watch.signers.contains(&NodeId(member.id)) {
+                    Signer::Held
+                } else {
+                    Signer::Missing
+                };
+                MemberFacts::from_stored(member, signer)
+            })
             .collect();
+        let leader = sight.facts.leader;
+        let fleet = Fleet::assess(&facts, &watch.health, leader, &self.policy, R::now());
+        let planned = plan_fleet(&fleet, sight.facts, &self.policy);
+        let view = self.node.view().get();
+        let status = Status::compute(
+            view.cluster,
+            view.epoch,
+            &members,
+            &watch.reports,
+            &fleet,
+            &planned,
+        );
+        self.node.note_status(Some(status));
         let outcome = match repair(&members, &sight.membership) {
             Some(change) => {
                 self.carry_out(Step::ChangeRoles(change), &members, &sight)
                     .await
             }
-            None => match plan(&facts, health, sight.facts, &self.policy, R::now()) {
-                Plan::Wait(reason) => {
-                    self.say(&reason.to_string());
-                    return;
-                }
+            None => match planned {
+                Plan::Wait(_) => return,
                 Plan::Step(step) => {
-                    self.say(&step.to_string());
                     tracing::info!(%step, "membership changes");
                     self.carry_out(step, &members, &sight).await
                 }
@@ -108,16 +139,6 @@ impl<R: Runtime> Driver<R> {
         };
         if let Err(error) = outcome {
             tracing::warn!(%error, "the step did not succeed; the next round looks again");
-        }
-    }
-
-    fn say(&self, what: &str) {
-        let mut waiting = self
-            .waiting
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if *waiting != what {
-            what.clone_into(&mut waiting);
         }
     }
 
@@ -165,42 +186,23 @@ impl<R: Runtime> Driver<R> {
         })
     }
 
-    /// Members outside Raft's membership are asked how they are: nothing else would tell.
-    async fn hear_spares(&self, members: &[store::Member], sight: &Sight) -> Vec<NodeId> {
-        let in_raft: BTreeSet<NodeId> = sight
-            .membership
-            .membership()
-            .nodes()
-            .map(|(node, _)| *node)
-            .collect();
-        let outside = members
-            .iter()
-            .map(|member| NodeId(member.id))
-            .filter(|node| !in_raft.contains(node));
-        let asked = outside.map(|node| async move {
-            let mut request = Request::new(peer::ReportRequest {
-                route: Some(self.replica.peers().identity().route(node)),
-            });
-            request.set_timeout(ROUND);
-            self.replica
-                .peers()
-                .client(node)
-                .report(request)
-                .await
-                .ok()
-                .map(|_| node)
-        });
-        join_all(asked).await.into_iter().flatten().collect()
-    }
-
-    fn observe(&mut self, members: &[store::Member], sight: &Sight, spares: &[NodeId]) {
+    /// Takes over what Raft's heartbeats tell.
+    fn observe(&mut self, members: &[store::Member], sight: &Sight) {
         let now = R::now();
-        let (term, health) = self
+        if self
             .watch
-            .get_or_insert_with(|| (sight.term, Health::new()));
-        if *term != sight.term {
-            (*term, *health) = (sight.term, Health::new());
+            .as_ref()
+            .is_none_or(|watch| watch.term != sight.term)
+        {
+            self.watch = Some(Watch {
+                term: sight.term,
+                health: Health::new(),
+                signers: BTreeSet::new(),
+                reports: BTreeMap::new(),
+                ask_at: now,
+            });
         }
+        let watch = self.watch.as_mut().expect("made above");
         for member in members {
             let settled = WallTime::from_millis(member.admitted_at_ms) + self.policy.stabilisation;
             let arrival = if settled <= R::wall() {
@@ -208,14 +210,53 @@ impl<R: Runtime> Driver<R> {
             } else {
                 Arrival::Newcomer
             };
-            health.watch(NodeId(member.id), arrival, now);
+            watch.health.watch(NodeId(member.id), arrival, now);
         }
-        health.retain(|node| members.iter().any(|member| member.id == node.0));
+        let is_member = |node: NodeId| members.iter().any(|member| member.id == node.0);
+        watch.health.retain(is_member);
+        watch.signers.retain(|node| is_member(*node));
+        watch.reports.retain(|node, _| is_member(*node));
         for (node, lag) in &sight.heard {
-            health.heard(*node, *lag, &self.policy, now);
+            watch.health.heard(*node, *lag, &self.policy, now);
         }
-        for node in spares {
-            health.heard(*node, None, &self.policy, now);
+    }
+
+    /// Asks every member how it is. Heartbeats tell nothing of spares, which Raft does not know, and of nobody whether it
+    /// holds the signing key, what its clock says, and what troubles it.
+    async fn ask(&mut self, members: &[store::Member], sight: &Sight) {
+        let Some(watch) = self.watch.as_mut().filter(|watch| watch.ask_at <= R::now()) else {
+            return;
+        };
+        watch.ask_at = R::now() + ASK;
+        let peers = self.replica.peers();
+        let here = peers.identity();
+        let others = members.iter().map(|member| NodeId(member.id));
+        let asked = others
+            .filter(|node| *node != here.node)
+            .map(|node| async move {
+                let mut request = Request::new(peer::ReportRequest {
+                    route: Some(here.route(node)),
+                });
+                request.set_timeout(ROUND);
+                let report = peers.client(node).report(request).await;
+                report.ok().map(|report| (node, report.into_inner()))
+            });
+        let mut answers: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+        answers.extend(self.node.report().await.ok().map(|own| (here.node, own)));
+        let receives_log = |node: NodeId| {
+            let mut in_raft = sight.membership.membership().nodes();
+            in_raft.any(|(known, _)| *known == node)
+        };
+        for (node, report) in answers {
+            if !receives_log(node) {
+                watch.health.heard(node, None, &self.policy, R::now());
+            }
+            if report.holds_signer {
+                watch.signers.insert(node);
+            } else {
+                watch.signers.remove(&node);
+            }
+            watch.reports.insert(node, told(report, R::wall()));
         }
     }
 
@@ -257,15 +298,15 @@ impl<R: Runtime> Driver<R> {
                     .await
                     .map_err(|error| error.to_string())
             }
-            // Every voter holds it already while peers are not told apart by certificates.
-            Step::HandOverSigner { .. } => Ok(()),
+            Step::HandOverSigner { to } => self.node.hand_over_signer(to).await,
             Step::Remove { nodes } => {
                 for node in nodes {
-                    let at_ms = R::wall().millis();
+                    let now = R::wall();
                     let remove = store::MemberRemove {
                         id: node.0,
-                        at_ms,
-                        keep_until_ms: 0,
+                        at_ms: now.millis(),
+                        // Its certificates may have been renewed a moment ago.
+                        keep_until_ms: (now + NODE_LIFE).millis(),
                     };
                     self.replica
                         .command(store::command::Body::MemberRemove(remove))
@@ -275,6 +316,16 @@ impl<R: Runtime> Driver<R> {
                 Ok(())
             }
         }
+    }
+}
+
+fn told(report: peer::ReportResponse, now: WallTime) -> NodeReport {
+    let millis = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
+    NodeReport {
+        version: Some(report.version),
+        trouble: (!report.trouble.is_empty()).then_some(report.trouble),
+        clock_ahead_ms: Some(millis(report.wall_ms) - millis(now.millis())),
+        certificate_expires_ms: Some(report.certificate_expires_ms),
     }
 }
 

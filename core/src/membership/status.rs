@@ -29,7 +29,11 @@
 //!     "caught_up": true, "lag": 0,        // lag is null for a node without a log
 //!     "failure_domain": "east",
 //!     "peer_addresses": ["10.0.0.1:7400"], "client_addresses": ["10.0.0.1:7379"],
-//!     "leaving": false
+//!     "leaving": false,
+//!     "version": "0.1.0",                 // these four are null until the node has answered this leader
+//!     "trouble": null,                    // why it does not write
+//!     "clock_ahead_ms": 3,                // of the leader's
+//!     "certificate_expires_ms": 1795555555000
 //!   }],
 //!   "planner": {"reason": "settled"},     // or {"step": "…"}; other reasons carry their details, see `Reason`
 //!   "planner_says": "nothing to do"       // the same for people
@@ -48,6 +52,9 @@ use super::plan::{Plan, Reason};
 use super::role::{Duty, Role};
 use crate::ids::{ClusterId, Epoch, NodeId};
 use crate::proto::store;
+
+/// A clock that is further off than this is worth a warning: expiry and certificates are judged by clocks (T24).
+const CLOCK_LIMIT_MS: i64 = 1_000;
 
 /// How much may go wrong now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -133,6 +140,22 @@ pub struct NodeStatus {
     pub client_addresses: Vec<String>,
     /// Whether it is on its way out.
     pub leaving: bool,
+    /// What it said of itself when it was last asked.
+    #[serde(flatten)]
+    pub report: NodeReport,
+}
+
+/// What a node says of itself. Nothing of it is known of a node that has not answered this leader yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NodeReport {
+    /// The version that it runs.
+    pub version: Option<String>,
+    /// Why it does not write, if so.
+    pub trouble: Option<String>,
+    /// How far its clock is ahead of the leader's.
+    pub clock_ahead_ms: Option<i64>,
+    /// When its certificate expires, in milliseconds since the Unix epoch.
+    pub certificate_expires_ms: Option<u64>,
 }
 
 /// The planner's answer as data.
@@ -156,6 +179,7 @@ impl Status {
         cluster: ClusterId,
         epoch: Epoch,
         members: &[store::Member],
+        reports: &BTreeMap<NodeId, NodeReport>,
         fleet: &Fleet,
         plan: &Plan,
     ) -> Self {
@@ -177,7 +201,10 @@ impl Status {
             voters,
             failure_domains: domain_status(fleet),
             nodes: seated
-                .map(|(member, seat)| node_status(member, seat))
+                .map(|(member, seat)| {
+                    let report = reports.get(&NodeId(member.id)).cloned();
+                    node_status(member, seat, report.unwrap_or_default())
+                })
                 .collect(),
             planner: match plan {
                 Plan::Step(step) => PlannerStatus::Step {
@@ -255,6 +282,23 @@ impl fmt::Display for Status {
             };
             writeln!(f, "  survives the loss of any failure domain: {survives}")?;
         }
+        for node in &self.nodes {
+            let NodeReport {
+                trouble,
+                clock_ahead_ms,
+                ..
+            } = &node.report;
+            if let Some(trouble) = trouble {
+                writeln!(f, "  {}: {trouble}", node.name)?;
+            }
+            if let Some(ahead) = clock_ahead_ms.filter(|ahead| ahead.abs() > CLOCK_LIMIT_MS) {
+                writeln!(
+                    f,
+                    "  {}: its clock is {ahead} ms off the leader's",
+                    node.name
+                )?;
+            }
+        }
         write!(f, "  planner: {}", self.planner_says)
     }
 }
@@ -288,7 +332,7 @@ fn domain_status(fleet: &Fleet) -> DomainStatus {
     }
 }
 
-fn node_status(member: &store::Member, seat: &Seat) -> NodeStatus {
+fn node_status(member: &store::Member, seat: &Seat, report: NodeReport) -> NodeStatus {
     let (contact, silent) = match seat.contact {
         Contact::Responding => ("responding", Duration::ZERO),
         Contact::Silent(span) => ("silent", span),
@@ -306,6 +350,7 @@ fn node_status(member: &store::Member, seat: &Seat) -> NodeStatus {
         peer_addresses: member.peer_addresses.clone(),
         client_addresses: member.client_addresses.clone(),
         leaving: seat.duty == Duty::Leaving,
+        report,
     }
 }
 
@@ -362,6 +407,7 @@ mod tests {
             ClusterId(0xc1),
             Epoch(1),
             &members,
+            &BTreeMap::new(),
             &fleet,
             &plan_fleet(&fleet, raft, &policy),
         )
@@ -474,7 +520,11 @@ mod tests {
                 "10.0.0.10:7400"
               ],
               "client_addresses": [],
-              "leaving": false
+              "leaving": false,
+              "version": null,
+              "trouble": null,
+              "clock_ahead_ms": null,
+              "certificate_expires_ms": null
             }
           ],
           "planner": {

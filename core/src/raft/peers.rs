@@ -1,15 +1,16 @@
 //! Where the other nodes are, and one channel to each.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::ids::{ClusterId, Epoch, NodeId};
+use crate::proto::join::membership_client::MembershipClient;
 use crate::proto::peer::Route;
 use crate::proto::peer::peer_client::PeerClient;
 use crate::runtime::Runtime;
-use crate::transport::{Channel, ChannelOptions, Dial, PEER_MESSAGE_BYTES};
+use crate::tls::secure::NodeTls;
+use crate::transport::{Channel, ChannelOptions, PEER_MESSAGE_BYTES};
 
 /// A client of a peer's service.
 pub type Client<R> = PeerClient<Channel<R>>;
@@ -65,36 +66,30 @@ impl Identity {
     }
 }
 
-/// The nodes that this one talks to.
+/// The nodes that this one talks to. Who they are and where is what the member view says at that moment.
 pub struct Peers<R: Runtime> {
     identity: Identity,
     options: ChannelOptions,
-    book: Arc<Mutex<BTreeMap<NodeId, Vec<String>>>>,
-    clients: Mutex<BTreeMap<NodeId, Client<R>>>,
+    tls: NodeTls<R>,
+    channels: Mutex<BTreeMap<NodeId, Channel<R>>>,
 }
 
 impl<R: Runtime> Peers<R> {
-    /// Nobody is known yet. `patience` bounds a dial and the silence on a connection.
+    /// Talks as `tls` says who this node is. `patience` bounds a dial and the silence on a connection.
     #[must_use]
-    pub fn new(identity: Identity, patience: Duration) -> Self {
+    pub fn new(identity: Identity, tls: NodeTls<R>, patience: Duration) -> Self {
         Self {
             identity,
-            options: Self::options(patience),
-            book: Arc::default(),
-            clients: Mutex::default(),
-        }
-    }
-
-    /// How a channel between nodes treats its connection.
-    #[must_use]
-    pub fn options(patience: Duration) -> ChannelOptions {
-        ChannelOptions {
-            connect_timeout: patience,
-            call_timeout: patience * 4,
-            keepalive_interval: patience * 4,
-            keepalive_timeout: patience * 2,
-            rest_min: patience / 8,
-            rest_max: patience,
+            options: ChannelOptions {
+                connect_timeout: patience,
+                call_timeout: patience * 4,
+                keepalive_interval: patience * 4,
+                keepalive_timeout: patience * 2,
+                rest_min: patience / 8,
+                rest_max: patience,
+            },
+            tls,
+            channels: Mutex::default(),
         }
     }
 
@@ -104,70 +99,51 @@ impl<R: Runtime> Peers<R> {
         self.identity
     }
 
-    fn clients(&self) -> MutexGuard<'_, BTreeMap<NodeId, Client<R>>> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How this node shows who it is, and judges others.
+    #[must_use]
+    pub fn tls(&self) -> &NodeTls<R> {
+        &self.tls
     }
 
-    /// Replaces what is known of the addresses: nodes that are not in `book` are forgotten, and their channels closed.
-    pub fn learn(&self, book: BTreeMap<NodeId, Vec<String>>) {
-        self.clients().retain(|node, _| book.contains_key(node));
-        *self.book.lock().unwrap_or_else(PoisonError::into_inner) = book;
+    fn channels(&self) -> MutexGuard<'_, BTreeMap<NodeId, Channel<R>>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the channels to nodes that are no members any more.
+    pub fn forget_removed(&self) {
+        let view = self.tls.view().get();
+        self.channels()
+            .retain(|node, _| view.members.contains_key(node));
     }
 
     /// Every other node that is known.
     #[must_use]
     pub fn others(&self) -> Vec<NodeId> {
-        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        book.keys()
-            .copied()
-            .filter(|node| *node != self.identity.node)
-            .collect()
+        let view = self.tls.view().get();
+        let members = view.members.keys().copied();
+        members.filter(|node| *node != self.identity.node).collect()
     }
 
     /// A client of `node`. It dials when it is used, whatever address is known then.
     #[must_use]
     pub fn client(&self, node: NodeId) -> Client<R> {
-        let mut clients = self.clients();
-        let client = clients.entry(node).or_insert_with(|| {
-            let dial = BookDial {
-                node,
-                book: Arc::clone(&self.book),
-                runtime: std::marker::PhantomData::<fn() -> R>,
-            };
-            PeerClient::new(Channel::new(dial, self.options.clone()))
-                .max_decoding_message_size(PEER_MESSAGE_BYTES)
-                .max_encoding_message_size(PEER_MESSAGE_BYTES)
-        });
-        client.clone()
+        PeerClient::new(self.channel(node))
+            .max_decoding_message_size(PEER_MESSAGE_BYTES)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES)
     }
-}
 
-/// Dials the addresses of a node, one after the other.
-struct BookDial<R> {
-    node: NodeId,
-    book: Arc<Mutex<BTreeMap<NodeId, Vec<String>>>>,
-    runtime: std::marker::PhantomData<fn() -> R>,
-}
+    /// A client of the service at `node` that looks after members and their certificates.
+    #[must_use]
+    pub fn membership(&self, node: NodeId) -> MembershipClient<Channel<R>> {
+        MembershipClient::new(self.channel(node))
+    }
 
-impl<R: Runtime> Dial for BookDial<R> {
-    type Stream = R::Stream;
-
-    async fn dial(&self) -> io::Result<R::Stream> {
-        let addresses = {
-            let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-            book.get(&self.node).cloned().unwrap_or_default()
-        };
-        let mut error = io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("no address is known of node {}", self.node),
-        );
-        for address in &addresses {
-            match R::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(failed) => error = failed,
-            }
-        }
-        Err(error)
+    fn channel(&self, node: NodeId) -> Channel<R> {
+        let mut channels = self.channels();
+        let channel = channels
+            .entry(node)
+            .or_insert_with(|| Channel::new(self.tls.dial(node), self.options.clone()));
+        channel.clone()
     }
 }
 

@@ -22,6 +22,8 @@ use crate::proto::peer::{
     self, append_response, peer_server, propose_outcome, read_index_response, snapshot_request,
 };
 use crate::runtime::Runtime;
+use crate::tls::secure::Peer;
+use crate::transport::Connection;
 
 /// At most so many commands in one forwarded batch, so that a peer cannot make this node hold more.
 const MAX_COMMANDS: usize = 4096;
@@ -48,12 +50,17 @@ impl<R: Runtime> PeerService<R> {
         self.replica.barrier().ok_or_else(not_running)
     }
 
-    fn check(&self, route: Option<&peer::Route>) -> Result<NodeId, Status> {
-        self.replica
-            .peers()
-            .identity()
-            .check(route)
-            .map_err(Status::failed_precondition)
+    /// Who sent a frame that came by a connection of `sender`: the node of its certificate, for which alone it may speak.
+    fn check(&self, sender: NodeId, route: Option<&peer::Route>) -> Result<NodeId, Status> {
+        let here = self.replica.peers().identity();
+        let from = here.check(route).map_err(Status::failed_precondition)?;
+        if from == sender {
+            Ok(from)
+        } else {
+            Err(Status::permission_denied(format!(
+                "node {sender} speaks for node {from}"
+            )))
+        }
     }
 
     fn raft(&self) -> Result<NodeRaft<R>, Status> {
@@ -68,6 +75,20 @@ impl<R: Runtime> PeerService<R> {
             ));
         }
         self.raft()
+    }
+}
+
+/// The node whose certificate the connection of a request showed.
+///
+/// # Errors
+/// When nobody showed one: the doors let no such request through to this service.
+pub fn sender<T>(request: &Request<T>) -> Result<NodeId, Status> {
+    let connection = request.extensions().get::<Arc<Connection<Peer>>>();
+    match connection.map(|connection| &connection.peer) {
+        Some(Peer::Node { identity, .. }) => Ok(identity.node),
+        Some(Peer::Stranger { .. }) | None => {
+            Err(Status::unauthenticated("only members may call this"))
+        }
     }
 }
 
@@ -111,8 +132,9 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         &self,
         request: Request<peer::AppendRequest>,
     ) -> Result<Response<peer::AppendResponse>, Status> {
+        let sender = sender(&request)?;
         let message = request.into_inner();
-        self.check(message.route.as_ref())?;
+        self.check(sender, message.route.as_ref())?;
         let append = AppendEntriesRequest {
             vote: convert::required_vote(message.vote.as_ref()).map_err(malformed)?,
             prev_log_id: message.previous.as_ref().map(convert::log_id_in),
@@ -146,7 +168,7 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         &self,
         request: Request<peer::VoteRequest>,
     ) -> Result<Response<peer::VoteResponse>, Status> {
-        self.check(request.get_ref().route.as_ref())?;
+        self.check(sender(&request)?, request.get_ref().route.as_ref())?;
         let answer = self
             .voting_raft()?
             .vote(vote_in(request.get_ref())?)
@@ -159,7 +181,7 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         &self,
         request: Request<peer::VoteRequest>,
     ) -> Result<Response<peer::VoteResponse>, Status> {
-        self.check(request.get_ref().route.as_ref())?;
+        self.check(sender(&request)?, request.get_ref().route.as_ref())?;
         let answer = self
             .voting_raft()?
             .pre_vote(vote_in(request.get_ref())?)
@@ -172,12 +194,13 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         &self,
         request: Request<Streaming<peer::SnapshotRequest>>,
     ) -> Result<Response<peer::SnapshotResponse>, Status> {
+        let sender = sender(&request)?;
         let mut parts = request.into_inner();
         let first = parts.message().await?.and_then(|message| message.part);
         let Some(snapshot_request::Part::Head(head)) = first else {
             return Err(Status::invalid_argument("a snapshot begins with its head"));
         };
-        self.check(head.route.as_ref())?;
+        self.check(sender, head.route.as_ref())?;
         let raft = self.raft()?;
         let vote = convert::required_vote(head.vote.as_ref()).map_err(malformed)?;
         let mut incoming = self.replica.receive_snapshot().map_err(stopped)?;
@@ -211,8 +234,9 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         &self,
         request: Request<peer::TransferRequest>,
     ) -> Result<Response<peer::TransferResponse>, Status> {
+        let sender = sender(&request)?;
         let message = request.into_inner();
-        self.check(message.route.as_ref())?;
+        self.check(sender, message.route.as_ref())?;
         let from = convert::required_vote(message.from_leader.as_ref()).map_err(malformed)?;
         let last = message.last.as_ref().map(convert::log_id_in);
         let transfer = TransferLeaderRequest::new(from, NodeId(message.to), last);
@@ -232,7 +256,7 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         &self,
         request: Request<peer::RecallRequest>,
     ) -> Result<Response<peer::RecallResponse>, Status> {
-        let from = self.check(request.get_ref().route.as_ref())?;
+        let from = self.check(sender(&request)?, request.get_ref().route.as_ref())?;
         let answer = match self.replica.recall(from) {
             Some(mark) => peer::RecallResponse {
                 term: mark.term,
@@ -250,8 +274,9 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         &self,
         request: Request<peer::ProposeRequest>,
     ) -> Result<Response<peer::ProposeResponse>, Status> {
+        let sender = sender(&request)?;
         let message = request.into_inner();
-        self.check(message.route.as_ref())?;
+        self.check(sender, message.route.as_ref())?;
         if message.commands.len() > MAX_COMMANDS {
             return Err(Status::invalid_argument("too many commands in one batch"));
         }
@@ -268,7 +293,7 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         &self,
         request: Request<peer::ReadIndexRequest>,
     ) -> Result<Response<peer::ReadIndexResponse>, Status> {
-        self.check(request.get_ref().route.as_ref())?;
+        self.check(sender(&request)?, request.get_ref().route.as_ref())?;
         let outcome = match self.barrier()?.index_here().await {
             Ok(index) => read_index_response::Outcome::Index(index),
             Err(ReadError::NotLeader(leader)) => {
@@ -283,26 +308,12 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         }))
     }
 
-    async fn admit(
-        &self,
-        request: Request<peer::AdmitRequest>,
-    ) -> Result<Response<peer::AdmitResponse>, Status> {
-        let Some(member) = request.into_inner().member else {
-            return Err(Status::invalid_argument("nobody asks to be admitted"));
-        };
-        Ok(Response::new(self.node.admit(member).await))
-    }
-
     async fn report(
         &self,
         request: Request<peer::ReportRequest>,
     ) -> Result<Response<peer::ReportResponse>, Status> {
-        self.check(request.get_ref().route.as_ref())?;
-        self.replica
-            .report()
-            .await
-            .map(Response::new)
-            .map_err(stopped)
+        self.check(sender(&request)?, request.get_ref().route.as_ref())?;
+        self.node.report().await.map(Response::new).map_err(stopped)
     }
 }
 

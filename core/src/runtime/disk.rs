@@ -79,6 +79,12 @@ pub trait Disk: Clone + Debug + Send + Sync + 'static {
     /// When it cannot be made.
     fn create_directory(&self, directory: &Path) -> io::Result<()>;
 
+    /// Removes a directory that is empty, durably.
+    ///
+    /// # Errors
+    /// When it is missing, not empty, or cannot be removed.
+    fn remove_directory(&self, directory: &Path) -> io::Result<()>;
+
     /// Bytes that may still be written below `directory`.
     ///
     /// # Errors

@@ -297,6 +297,11 @@ impl Disk for StdDisk {
         Self::sync_directory_of(directory)
     }
 
+    fn remove_directory(&self, directory: &Path) -> io::Result<()> {
+        fs::remove_dir(directory)?;
+        Self::sync_directory_of(directory)
+    }
+
     fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
         let space = rustix::fs::statvfs(directory)?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))

@@ -60,7 +60,7 @@ pub use digest::{Digest, KeyspaceHash};
 pub use error::{ReadError, Rejection, StateError};
 pub use install::Staged;
 pub use mark::Applied;
-pub use reader::{Lease, Reader, Revisions};
+pub use reader::{Lease, Reader, Revisions, Roster};
 pub use response::{Response, SystemResponse};
 pub use schema::LAYOUT;
 pub use snapshot::{SnapshotReader, Snapshots};

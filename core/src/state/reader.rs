@@ -9,11 +9,13 @@ use super::error::{ReadError, Rejection, StateError};
 use super::mark::{self, Applied, Mark};
 use super::position::Position;
 use super::range::{self, View};
-use super::{schema::LAYOUT, validate};
+use super::{schema::LAYOUT, system, validate};
 use crate::database::Place;
-use crate::ids::{LeaseId, Revision};
+use crate::ids::{LeaseId, LogIndex, Revision};
 use crate::proto::etcdserverpb::{RangeRequest, RangeResponse};
 use crate::proto::mvccpb::{Event, KeyValue, event::EventType};
+use crate::proto::store::{Cluster, Member, Tombstone};
+use crate::runtime::WallTime;
 
 /// A connection that reads. Not shared: a caller keeps a few and lends them out.
 pub struct Reader {
@@ -36,6 +38,23 @@ pub struct Lease {
     pub id: LeaseId,
     /// The time to live that was granted, in seconds.
     pub ttl_seconds: i64,
+}
+
+/// What the cluster knows of itself.
+#[derive(Clone, Debug)]
+pub struct Roster {
+    /// Everything up to this entry is in it.
+    pub applied: LogIndex,
+    /// The highest wall time that any command ever carried.
+    pub clock: WallTime,
+    /// The cluster's identity; none until its first command is applied.
+    pub cluster: Option<Cluster>,
+    /// Every member.
+    pub members: Vec<Member>,
+    /// Every removed node whose certificates may still be valid.
+    pub tombstones: Vec<Tombstone>,
+    /// The certificates of the authorities that are trusted, DER.
+    pub trusted: Vec<Bytes>,
 }
 
 impl Reader {
@@ -86,6 +105,21 @@ impl Reader {
             Ok(Applied {
                 log_id: Mark::read(connection)?.log_id,
                 membership: mark::read_membership(connection)?,
+            })
+        })
+    }
+
+    /// What the cluster knows of itself, all of it as of one applied entry.
+    pub fn roster(&self) -> Result<Roster, StateError> {
+        self.at_one_state(|connection| {
+            let mark = Mark::read(connection)?;
+            Ok(Roster {
+                applied: mark.log_id.map_or(LogIndex(0), |id| LogIndex(id.index)),
+                clock: WallTime::from_millis(mark.clock),
+                cluster: system::cluster(connection)?,
+                members: system::members(connection)?,
+                tombstones: system::tombstones(connection)?,
+                trusted: system::trusted(connection)?,
             })
         })
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use super::peer::Standing;
+use super::peer::{Standing, judge};
 use super::secure::Peer;
+use crate::join::SharedView;
 use crate::transport::{Body, Connection, Handler, Request, Services};
 
 /// The calls that a node from the future may make.
@@ -22,6 +23,7 @@ const RAFT_CALLS: [&str; 6] = [
 /// The services behind the peers' port.
 #[derive(Debug)]
 pub struct Doors {
+    view: SharedView,
     members: Arc<Services>,
     strangers: Arc<Services>,
 }
@@ -29,8 +31,9 @@ pub struct Doors {
 impl Doors {
     /// What members may call, and what strangers may.
     #[must_use]
-    pub fn new(members: Services, strangers: Services) -> Self {
+    pub fn new(view: SharedView, members: Services, strangers: Services) -> Self {
         Self {
+            view,
             members: Arc::new(members),
             strangers: Arc::new(strangers),
         }
@@ -44,10 +47,11 @@ impl Doors {
                 standing: Standing::Member,
                 ..
             } => Some(&self.members),
-            Peer::Node {
-                standing: Standing::AheadOfUs,
-                ..
-            } => RAFT_CALLS.contains(&path).then_some(&self.members),
+            Peer::Node { identity, .. } => {
+                // Its admission may have been applied since the handshake.
+                let arrived = judge(&self.view.get(), identity) == Ok(Standing::Member);
+                (arrived || RAFT_CALLS.contains(&path)).then_some(&self.members)
+            }
         }
     }
 }
@@ -72,6 +76,9 @@ impl Handler<Peer> for Doors {
 mod tests {
     use super::*;
     use crate::ids::{ClusterId, Epoch, LogIndex, NodeId};
+    use crate::join::MemberView;
+    use crate::proto::store::Member;
+    use crate::tls::peer::stored_hash;
     use crate::tls::{PeerIdentity, PrivateKey};
 
     fn node(standing: Standing) -> Peer {
@@ -85,9 +92,14 @@ mod tests {
         Peer::Node { identity, standing }
     }
 
+    fn doors() -> Doors {
+        let view = MemberView::empty(ClusterId(1), Epoch(1), Vec::new());
+        Doors::new(SharedView::new(view), Services::new(), Services::new())
+    }
+
     #[test]
     fn a_node_from_the_future_may_make_rafts_calls_and_no_other() {
-        let doors = Doors::new(Services::new(), Services::new());
+        let doors = doors();
         let open = |path: &str| doors.open_to(&node(Standing::AheadOfUs), path).is_some();
         assert!(RAFT_CALLS.iter().all(|path| open(path)));
         assert!(!open("/quorate.peer.v1.Peer/Propose"));
@@ -95,8 +107,31 @@ mod tests {
     }
 
     #[test]
+    fn a_node_from_the_future_may_do_more_once_its_admission_is_applied() {
+        let doors = doors();
+        let peer = node(Standing::AheadOfUs);
+        let Peer::Node { identity, .. } = &peer else {
+            unreachable!("made above")
+        };
+        let mut view = (*doors.view.get()).clone();
+        view.index = LogIndex(3);
+        let member = Member {
+            id: 2,
+            key_hash: stored_hash(identity.key.hash()),
+            ..Member::default()
+        };
+        view.members.insert(NodeId(2), member);
+        assert!(doors.view.offer(view));
+        assert!(
+            doors
+                .open_to(&peer, "/quorate.peer.v1.Peer/Propose")
+                .is_some()
+        );
+    }
+
+    #[test]
     fn strangers_and_members_do_not_share_services() {
-        let doors = Doors::new(Services::new(), Services::new());
+        let doors = doors();
         let stranger = Peer::Stranger { exporter: [0; 32] };
         let offered = doors
             .open_to(&stranger, "/quorate.peer.v1.Peer/Propose")

@@ -107,7 +107,7 @@ impl<R: Runtime> NodeTls<R> {
         &self.view
     }
 
-    /// Whether a peer that was let in is still welcome: asked of every live connection when the view changes.
+    /// Whether a peer that was let in is still welcome: asked for every live connection when the view changes.
     pub fn still_welcome(&self, peer: &Peer) -> Result<(), PeerRefusal> {
         match peer {
             Peer::Node { identity, .. } => judge(&self.view.get(), identity).map(|_| ()),
@@ -115,15 +115,12 @@ impl<R: Runtime> NodeTls<R> {
         }
     }
 
-    /// Dials `node` wherever `address` says it is at that moment.
-    pub fn dial<A>(&self, node: NodeId, address: A) -> NodeDial<R, A>
-    where
-        A: Fn() -> Option<String> + Send + Sync + 'static,
-    {
+    /// Dials `node` wherever the member view says that it is at that moment.
+    #[must_use]
+    pub fn dial(&self, node: NodeId) -> NodeDial<R> {
         NodeDial {
             tls: self.clone(),
             node,
-            address,
         }
     }
 
@@ -176,6 +173,15 @@ impl<R: Runtime, S: Stream> Secure<S> for NodeTls<R> {
             )),
         }
     }
+
+    async fn unwelcome(&self, peer: &Peer) {
+        let mut views = self.view.subscribe();
+        while self.still_welcome(peer).is_ok() {
+            if views.changed().await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
 }
 
 /// Judged once more after the handshake: the verifier's answer was for rustls, this one is for the services.
@@ -205,32 +211,41 @@ impl<R: Runtime, S: Stream> Secure<S> for ApiTls<R> {
 
 /// Dials one node and insists on it.
 #[derive(Clone, Debug)]
-pub struct NodeDial<R, A> {
+pub struct NodeDial<R> {
     tls: NodeTls<R>,
     node: NodeId,
-    address: A,
 }
 
-impl<R, A> Dial for NodeDial<R, A>
-where
-    R: Runtime,
-    A: Fn() -> Option<String> + Send + Sync + 'static,
-{
-    type Stream = client::TlsStream<R::Stream>;
-
-    async fn dial(&self) -> io::Result<Self::Stream> {
-        let address = (self.address)().ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::AddrNotAvailable,
-                format!("no address of node {} is known", self.node),
-            )
-        })?;
-        let stream = R::connect(&address).await?;
+impl<R: Runtime> NodeDial<R> {
+    async fn dial_at(&self, address: &str) -> io::Result<client::TlsStream<R::Stream>> {
+        let stream = R::connect(address).await?;
         let configuration = Arc::clone(&self.tls.configurations().peer_client);
         let name = node_dns(self.tls.view.get().cluster, self.node);
         TlsConnector::from(configuration)
             .connect(server_name(&name), stream)
             .await
+    }
+}
+
+impl<R: Runtime> Dial for NodeDial<R> {
+    type Stream = client::TlsStream<R::Stream>;
+
+    /// One address of the node after the other, until it answers.
+    async fn dial(&self) -> io::Result<Self::Stream> {
+        let view = self.tls.view.get();
+        let addresses = view.members.get(&self.node);
+        let addresses = addresses.map_or(&[][..], |member| &member.peer_addresses);
+        let mut error = io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            format!("no address of node {} is known", self.node),
+        );
+        for address in addresses {
+            match self.dial_at(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(failed) => error = failed,
+            }
+        }
+        Err(error)
     }
 }
 

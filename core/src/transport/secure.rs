@@ -24,6 +24,11 @@ pub trait Secure<S: Stream>: Send + Sync + 'static {
         &self,
         stream: S,
     ) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
+
+    /// Completes when a peer that was let in is not welcome any more; its connection is cut then. By default, never.
+    fn unwelcome(&self, _peer: &Self::Peer) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// No protection: the stream as it is, and nothing known of the other side.

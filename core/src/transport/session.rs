@@ -59,11 +59,21 @@ pub(super) async fn run<R, S, H>(
         activity: Arc::default(),
         options,
     };
-    let ended = match (protocol, options.http1) {
-        (Protocol::Http2, _) => session.http2::<R, _>(stream, stop).await,
-        (Protocol::Http1, Http1::Served) => session.http1::<R, _>(stream, stop).await,
-        (Protocol::Http1, Http1::Refused) => {
-            return tracing::debug!(listener = name, connection.remote, "not HTTP/2");
+    let served = async {
+        match (protocol, options.http1) {
+            (Protocol::Http2, _) => session.http2::<R, _>(stream, stop).await,
+            (Protocol::Http1, Http1::Served) => session.http1::<R, _>(stream, stop).await,
+            (Protocol::Http1, Http1::Refused) => {
+                tracing::debug!(listener = name, connection.remote, "not HTTP/2");
+                None
+            }
+        }
+    };
+    let ended = tokio::select! {
+        biased;
+        ended = served => ended,
+        () = secure.unwelcome(&connection.peer) => {
+            return tracing::info!(listener = name, connection.remote, "a connection of somebody who is not welcome any more was cut");
         }
     };
     if let Some(Err(error)) = ended {

@@ -112,13 +112,18 @@ async fn cluster() -> Cluster {
     let mut view = membership.view.clone();
     view.index = LogIndex(10);
     let credentials = Credentials::new(membership.key, membership.certificate, authority).unwrap();
-    let tls = NodeTls::<World>::new(credentials, SharedView::new(view.clone())).unwrap();
+    let shared = SharedView::new(view.clone());
+    let tls = NodeTls::<World>::new(credentials, shared.clone()).unwrap();
     let leader = Arc::new(Leader {
         founded,
         state: Mutex::new((view, Some(stored))),
     });
     let service = JoinServer::new(JoinService::new(Arc::clone(&leader)));
-    let doors = Arc::new(Doors::new(Services::new(), Services::new().and(service)));
+    let doors = Arc::new(Doors::new(
+        shared,
+        Services::new(),
+        Services::new().and(service),
+    ));
     let listener = World::listen("127.0.0.1:0").await.unwrap();
     let address = Address::parse(&listener.local_address()).unwrap();
     let server = World::spawn(async move {

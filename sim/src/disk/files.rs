@@ -138,6 +138,18 @@ impl Disk for Mount {
         })
     }
 
+    fn remove_directory(&self, directory: &Path) -> io::Result<()> {
+        let directory = text(directory)?;
+        self.with(directory, |state, generation| {
+            state.admit(generation, Operation::Name)?;
+            if state.image.remove_directory(directory) {
+                Ok(())
+            } else {
+                Err(Failure::Missing)
+            }
+        })
+    }
+
     fn free_bytes(&self, directory: &Path) -> io::Result<u64> {
         /// What is left of a disk whose capacity nobody has set.
         const PLENTY: u64 = 1 << 40;

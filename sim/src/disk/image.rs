@@ -411,6 +411,11 @@ impl Image {
         }
     }
 
+    /// Removes a directory; false when it is missing or holds something.
+    pub(super) fn remove_directory(&mut self, directory: &str) -> bool {
+        self.list(directory).is_empty() && self.directories.remove(directory)
+    }
+
     /// Whether there is such a directory; the root always is.
     pub(super) fn has_directory(&self, directory: &str) -> bool {
         directory.is_empty() || self.directories.contains(directory)

@@ -1,5 +1,6 @@
 //! What the user typed, before anything is checked.
 
+use crate::admin::commands;
 use crate::{bench, demo, start, status};
 use clap::{Parser, Subcommand};
 
@@ -20,6 +21,12 @@ pub(crate) enum Command {
     /// Run a new node and make it part of a cluster.
     #[command(long_about = start::ABOUT_JOIN)]
     Join(start::JoinArguments),
+    /// Let one more node join the cluster: prints the line to run on the other machine.
+    #[command(long_about = commands::ABOUT)]
+    AddNode(commands::AddNodeArguments),
+    /// Show or take back tokens that nodes could join with.
+    #[command(subcommand)]
+    Token(commands::TokenCommand),
     /// Show the members of a cluster, who leads, and how many more may fail.
     #[command(long_about = status::ABOUT)]
     Status(status::Arguments),

@@ -2,6 +2,7 @@
 //!
 //! * `args` what the user typed; `settings` those of a node, from flags, environment and file
 //! * `config` the settings, checked; `start` runs a node with them; `log` is how it logs
+//! * `admin` the socket by which commands reach their own node, and the commands `add-node` and `token`
 //! * `status` asks nodes how they are
 //! * `demo` and `bench` the commands that run clusters of their own; `processes` are the nodes of these
 //! * `client` how commands talk to nodes
@@ -14,6 +15,7 @@
     reason = "the binary runs on the real machine, never in a simulation"
 )]
 
+mod admin;
 mod args;
 mod bench;
 mod client;
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Start(arguments) => start::start(arguments),
         Command::Join(arguments) => start::join(arguments),
+        Command::AddNode(arguments) => admin::commands::add_node(arguments),
+        Command::Token(command) => admin::commands::token(command),
         Command::Status(arguments) => status::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

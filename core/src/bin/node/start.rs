@@ -1,5 +1,7 @@
 //! `quorate start` and `quorate join`: run a node until it is asked to stop.
 
+use crate::admin;
+use crate::admin::commands::{Role, span};
 use crate::config::Config;
 use crate::exit::{Context, Exit, Failure};
 use crate::log;
@@ -7,10 +9,15 @@ use crate::settings::Settings;
 use clap::Args;
 use quorate::config::{Beginning, NodeConfig};
 use quorate::directory::DirectoryError;
-use quorate::node::{self, Node, NodeError};
+use quorate::join::JoinLine;
+use quorate::join::driver::JoinError;
+use quorate::join::joiner::JoinFailure;
+use quorate::node::{self, Node, NodeError, Wipe};
+use quorate::proto::join::RoleWanted;
 use quorate::raft::replica::StartError;
 use quorate::runtime::tokio::TokioRuntime;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Threads for work that blocks, beside the ones that each database has for itself.
@@ -30,10 +37,11 @@ over and stop the node cleanly.";
 
 /// The long help of `quorate join`.
 pub(crate) const ABOUT_JOIN: &str = "\
-Run a new node and make it part of the cluster that the given nodes belong to.
+Run a new node and make it part of the cluster whose `quorate add-node` printed the line.
 
-The cluster decides what the node becomes: a voter, a standby, a spare. A node that has joined once is started again with \
-`quorate start`.";
+The node makes its own key, trusts only the cluster whose fingerprint is in the line, and proves that it holds the token without \
+sending it. The cluster decides what the node becomes: a voter, a standby, a spare. The command goes on as the node; once it has joined it is \
+started again with `quorate start`. The same line may be tried again after a failure, on the same directory.";
 
 /// `quorate start`
 #[derive(Debug, Args)]
@@ -53,9 +61,18 @@ pub(crate) struct StartArguments {
 /// `quorate join`
 #[derive(Debug, Args)]
 pub(crate) struct JoinArguments {
-    /// Addresses at which nodes of the cluster serve other nodes; the first that answers is asked.
-    #[arg(required = true, value_name = "HOST:PORT")]
-    addresses: Vec<String>,
+    /// The line that `quorate add-node` printed on a member.
+    #[arg(value_name = "LINE")]
+    line: String,
+    /// What the node wants to be; a token may allow less.
+    #[arg(long, value_enum, default_value_t = Role::Any)]
+    role: Role,
+    /// Remove what a node of another cluster kept in the data directory first.
+    #[arg(long)]
+    wipe: bool,
+    /// How long to try: a number with s, m, h or d behind it.
+    #[arg(long, default_value = "60s", value_parser = span)]
+    patience: Duration,
     #[command(flatten)]
     file: File,
     #[command(flatten)]
@@ -94,27 +111,31 @@ pub(crate) fn start(arguments: StartArguments) -> Result<(), Failure> {
 
 /// `quorate join`
 pub(crate) fn join(arguments: JoinArguments) -> Result<(), Failure> {
+    let line = JoinLine::parse(&arguments.line).context(Exit::Usage, "the join line")?;
     let config = Config::check(arguments.file.complete(arguments.settings)?)?;
-    let addresses = arguments.addresses;
+    let role = match arguments.role {
+        Role::Any => RoleWanted::Any,
+        Role::Spare => RoleWanted::Spare,
+    };
+    let wipe = if arguments.wipe {
+        Wipe::Everything
+    } else {
+        Wipe::Refuse
+    };
     run(config, async move |config| {
-        admitted(&config, &addresses).await?;
+        let members = line.addresses.iter().map(ToString::to_string);
+        println!(
+            "Contacting cluster at {}",
+            members.collect::<Vec<_>>().join(", ")
+        );
+        let joined = node::join::<TokioRuntime>(&config, line, role, wipe, arguments.patience);
+        let identity = joined.await?;
+        println!(
+            "Joined cluster {} as node {}.",
+            identity.cluster, identity.node
+        );
         Node::start(config, Beginning::Existing).await
     })
-}
-
-/// Asks the nodes in turn to admit this one, until one does.
-async fn admitted(config: &NodeConfig, addresses: &[String]) -> Result<(), NodeError> {
-    let mut last = NodeError::Refused("no address is given".into());
-    for address in addresses {
-        match node::join::<TokioRuntime>(config, address).await {
-            Ok(identity) => {
-                tracing::info!(node = %identity.node, cluster = %identity.cluster, "admitted");
-                return Ok(());
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// Half of the processors, at least one: the log and the state have threads of their own, and on a small machine threads
@@ -137,8 +158,9 @@ where
         .context(Exit::Failed, "starting the runtime")?;
     runtime.block_on(async {
         let stop = StopSignals::listen()?;
-        let name = config.node.name.clone();
+        let (name, data_dir) = (config.node.name.clone(), config.node.data_dir.clone());
         let node = begin(config.node).await.map_err(|error| refusal(&error))?;
+        admin::serve(&data_dir, node.handle())?;
         let (client, peer) = (node.client_address(), node.peer_address());
         tracing::info!(node = %node.identity().node, name, client, peer, "serving");
         let signal = stop.received().await;
@@ -179,9 +201,14 @@ fn refusal(error: &NodeError) -> Failure {
         NodeError::Directory(DirectoryError::InUse { .. }) | NodeError::Listen { .. } => {
             Exit::InUse
         }
-        NodeError::Start(StartError::Raft(_)) => Exit::Failed,
-        NodeError::Directory(_) | NodeError::Start(_) => Exit::DataDirectory,
-        NodeError::Refused(_) => Exit::Refused,
+        NodeError::Start(StartError::Raft(_)) | NodeError::Tls(_) => Exit::Failed,
+        NodeError::Directory(_)
+        | NodeError::Start(_)
+        | NodeError::Join(
+            JoinError::Disk(_) | JoinError::Failed(JoinFailure::OtherCluster { .. }),
+        ) => Exit::DataDirectory,
+        NodeError::Join(JoinError::Failed(JoinFailure::OutOfTime { .. })) => Exit::Unreachable,
+        NodeError::Join(JoinError::Failed(_)) => Exit::Refused,
     };
     Failure::new(exit, error.to_string())
 }

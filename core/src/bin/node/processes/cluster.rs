@@ -123,7 +123,7 @@ impl Cluster {
 
     /// Starts a node again on the directory that it had.
     pub(crate) fn spawn(&mut self, index: usize) -> Result<(), Failure> {
-        let command = self.program.command(&self.places, index);
+        let command = self.program.command(&self.places, index)?;
         self.nodes[index] = Some(Node::spawn(&self.places[index], command)?);
         Ok(())
     }

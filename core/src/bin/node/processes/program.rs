@@ -45,9 +45,9 @@ impl Program {
     }
 
     /// The command that starts the node at `places[index]` of a cluster of all the places, the first time and again.
-    pub(super) fn command(&self, places: &[Place], index: usize) -> Command {
+    pub(super) fn command(&self, places: &[Place], index: usize) -> Result<Command, Failure> {
         match self {
-            Self::Etcd(path) => etcd(path, places, index),
+            Self::Etcd(path) => Ok(etcd(path, places, index)),
             Self::Quorate(path) => quorate(path, places, index),
         }
     }
@@ -73,7 +73,7 @@ fn etcd(path: &Path, places: &[Place], index: usize) -> Command {
     command
 }
 
-fn quorate(path: &Path, places: &[Place], index: usize) -> Command {
+fn quorate(path: &Path, places: &[Place], index: usize) -> Result<Command, Failure> {
     let place = &places[index];
     let address = |port: u16| format!("127.0.0.1:{port}");
     let mut command = Command::new(path);
@@ -81,7 +81,7 @@ fn quorate(path: &Path, places: &[Place], index: usize) -> Command {
     if index == 0 || place.directory.exists() {
         command.arg("start");
     } else {
-        command.args(["join", &address(places[0].peer_port)]);
+        command.args(["join", &join_line(path, &places[0])?]);
     }
     command
         .arg("--data-dir")
@@ -90,5 +90,23 @@ fn quorate(path: &Path, places: &[Place], index: usize) -> Command {
         .args(["--listen-client", &address(place.client_port)])
         .args(["--listen-peer", &address(place.peer_port)])
         .args(["--log-level", "warn"]);
-    command
+    Ok(command)
+}
+
+/// What `quorate add-node` prints on a running node.
+fn join_line(path: &Path, member: &Place) -> Result<String, Failure> {
+    let mut command = Command::new(path);
+    let output = command
+        .args(["add-node", "-o", "json", "--data-dir"])
+        .arg(&member.directory)
+        .output()
+        .context(Exit::Failed, "running add-node")?;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    match answer["line"].as_str() {
+        Some(line) if output.status.success() => Ok(line.to_owned()),
+        _ => {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            Err(Failure::new(Exit::Failed, format!("add-node: {said}")))
+        }
+    }
 }

@@ -1,0 +1,271 @@
+//! `quorate add-node` and `quorate token`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use quorate::proto::admin::{
+    AddNodeReply, AddNodeRequest, ListTokensRequest, RevokeTokenRequest, TokenEntry,
+};
+use serde_json::json;
+
+use super::client::call;
+use crate::exit::Failure;
+
+/// The long help of `quorate add-node`.
+pub(crate) const ABOUT: &str = "\
+Let one more node join the cluster: prints the line to run on the other machine.
+
+The line holds a token, every address of the cluster and the fingerprint of its certificate authority. The token is used up by the \
+first node that joins with it and expires in an hour, unless --uses or --ttl say otherwise; a join that fails does not use it up. \
+Whoever has the line can join: treat it as a password.";
+
+/// How a command finds its node.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// The data directory of the node to ask, on this machine.
+    #[arg(
+        long,
+        env = "QUORATE_DATA_DIR",
+        value_name = "DIR",
+        default_value = "quorate-data"
+    )]
+    pub(crate) data_dir: PathBuf,
+}
+
+/// How an answer looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// For programs: one object.
+    Json,
+}
+
+/// `quorate add-node`
+#[derive(Debug, Args)]
+pub(crate) struct AddNodeArguments {
+    #[command(flatten)]
+    target: Target,
+    /// How long the token is good for: a number with s, m, h or d behind it.
+    #[arg(long, default_value = "1h", value_parser = span)]
+    ttl: Duration,
+    /// How many nodes may join with it.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    uses: u32,
+    /// What the node may become.
+    #[arg(long, value_enum, default_value_t = Role::Any)]
+    role: Role,
+    /// The name that the node must have.
+    #[arg(long)]
+    name: Option<String>,
+    /// How the answer looks.
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+/// What a node may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Whatever the cluster decides.
+    Any,
+    /// Never more than a spare, which holds no data.
+    Spare,
+}
+
+/// `quorate token`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Show every token, used up and expired ones included.
+    List {
+        #[command(flatten)]
+        target: Target,
+        /// How the answer looks.
+        #[arg(long, short, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Take a token back: nobody joins with it any more.
+    Revoke {
+        #[command(flatten)]
+        target: Target,
+        /// Its id, as `add-node` and `token list` show it.
+        id: String,
+    },
+}
+
+/// `quorate add-node`
+pub(crate) fn add_node(arguments: AddNodeArguments) -> Result<(), Failure> {
+    let request = AddNodeRequest {
+        ttl_ms: u64::try_from(arguments.ttl.as_millis()).unwrap_or(u64::MAX),
+        uses: arguments.uses,
+        spare_only: arguments.role == Role::Spare,
+        name: arguments.name.unwrap_or_default(),
+    };
+    let reply = call(&arguments.target.data_dir, async |mut node| {
+        Ok(node.add_node(request).await?.into_inner())
+    })?;
+    match arguments.output {
+        Output::Text => print!("{}", invitation(&reply)),
+        Output::Json => println!("{:#}", as_json(&reply)),
+    }
+    Ok(())
+}
+
+fn invitation(reply: &AddNodeReply) -> String {
+    let mut text = format!(
+        "From the node you wish to join to this cluster, run the following:\nquorate join {}\n",
+        reply.line
+    );
+    if reply.alternatives.len() > 1 {
+        text.push_str(
+            "\nThat line holds every address. If only one of them can be reached from there, one of these is shorter:\n",
+        );
+        for line in &reply.alternatives {
+            text.push_str(&format!("quorate join {line}\n"));
+        }
+    }
+    text
+}
+
+fn as_json(reply: &AddNodeReply) -> serde_json::Value {
+    json!({
+        "line": reply.line,
+        "token_id": reply.token_id,
+        "expires": stamp(reply.expires_at_ms),
+        "uses": reply.uses,
+        "addresses": reply.addresses,
+    })
+}
+
+/// `quorate token`
+pub(crate) fn token(command: TokenCommand) -> Result<(), Failure> {
+    match command {
+        TokenCommand::List { target, output } => {
+            let reply = call(&target.data_dir, async |mut node| {
+                Ok(node.list_tokens(ListTokensRequest {}).await?.into_inner())
+            })?;
+            match output {
+                Output::Text => print!("{}", table(&reply.tokens)),
+                Output::Json => println!(
+                    "{:#}",
+                    reply
+                        .tokens
+                        .iter()
+                        .map(listed)
+                        .collect::<serde_json::Value>()
+                ),
+            }
+            Ok(())
+        }
+        TokenCommand::Revoke { target, id } => {
+            let done = call(&target.data_dir, async |mut node| {
+                Ok(node
+                    .revoke_token(RevokeTokenRequest { id })
+                    .await?
+                    .into_inner())
+            })?;
+            println!("{}", done.text);
+            Ok(())
+        }
+    }
+}
+
+fn table(tokens: &[TokenEntry]) -> String {
+    let mut text = format!(
+        "{:16}  {:4}  {:20}  {:5}  NAME\n",
+        "ID", "USES", "EXPIRES", "ROLE"
+    );
+    for token in tokens {
+        let role = if token.spare_only { "spare" } else { "any" };
+        let line = format!(
+            "{:16}  {:4}  {:20}  {role:5}  {}",
+            token.id,
+            token.uses_left,
+            stamp(token.expires_at_ms),
+            token.name
+        );
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn listed(token: &TokenEntry) -> serde_json::Value {
+    json!({
+        "token_id": token.id,
+        "uses": token.uses_left,
+        "expires": stamp(token.expires_at_ms),
+        "role": if token.spare_only { "spare" } else { "any" },
+        "name": token.name,
+        "created_by": token.created_by,
+    })
+}
+
+/// A moment as RFC 3339, to the second, in UTC.
+pub(crate) fn stamp(millis: u64) -> String {
+    let seconds = i64::try_from(millis / 1_000).unwrap_or(i64::MAX);
+    match time::OffsetDateTime::from_unix_timestamp(seconds) {
+        Ok(at) => format!(
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+            at.year(),
+            u8::from(at.month()),
+            at.day(),
+            at.hour(),
+            at.minute(),
+            at.second()
+        ),
+        Err(_) => "never".to_owned(),
+    }
+}
+
+/// `90s`, `10m`, `1h`, `7d`.
+pub(crate) fn span(typed: &str) -> Result<Duration, String> {
+    let wrong = || format!("{typed:?} is not a span of time: write 90s, 10m, 1h or 7d");
+    let digits = typed.len() - typed.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = typed.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    number
+        .checked_mul(seconds)
+        .map(Duration::from_secs)
+        .ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_a_unit() {
+        assert_eq!(span("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(span("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        for typed in ["", "1", "h", "1w", "-1h", "1.5h", "99999999999999999999d"] {
+            assert!(span(typed).is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn moments_are_written_in_utc() {
+        assert_eq!(stamp(1_764_000_000_000), "2025-11-24T16:00:00Z");
+        assert_eq!(stamp(u64::MAX), "never");
+    }
+
+    #[test]
+    fn one_address_needs_no_alternatives() {
+        let mut reply = AddNodeReply {
+            line: "whole".into(),
+            alternatives: vec!["a".into()],
+            ..AddNodeReply::default()
+        };
+        let alone = "From the node you wish to join to this cluster, run the following:\nquorate join whole\n";
+        assert_eq!(invitation(&reply), alone);
+        reply.alternatives.push("b".into());
+        assert!(invitation(&reply).ends_with("quorate join a\nquorate join b\n"));
+    }
+}

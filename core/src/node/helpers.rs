@@ -1,0 +1,161 @@
+//! What runs beside the services for as long as the node does. Each helper is one loop with one duty.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::inner::Inner;
+use crate::membership::Role;
+use crate::proto::store::{self, command::Body};
+use crate::raft::replica::{StartError, Stores};
+use crate::runtime::Runtime;
+
+/// How often a node looks whether its certificate is due for renewal.
+const RENEWAL_ROUND: Duration = Duration::from_secs(600);
+
+/// Starts all of them.
+pub(super) fn start<R: Runtime>(inner: &Arc<Inner<R>>) -> Vec<R::Task<()>> {
+    let node = || Arc::clone(inner);
+    let (members, runner, space) = (node(), node(), node());
+    let (founder, sweeper, renewer) = (node(), node(), node());
+    vec![
+        R::spawn(async move { members.follow_members().await }),
+        R::spawn(async move { runner.keep_running().await }),
+        R::spawn(async move { space.guard_space().await }),
+        R::spawn(async move { founder.write_down_cluster().await }),
+        R::spawn(async move { sweeper.sweep_compacted().await }),
+        R::spawn(async move { renewer.renew_certificate().await }),
+    ]
+}
+
+impl<R: Runtime> Inner<R> {
+    async fn follow_members(&self) {
+        let mut voted = false;
+        loop {
+            // Each instance of Raft has a channel of its own, which closes with it.
+            if let Some(mut progress) = self.replica().progress() {
+                self.learn_members();
+                while progress.cluster_changes.changed().await.is_ok() {
+                    self.learn_members();
+                    let votes = self.votes();
+                    if voted && !votes {
+                        self.forget_authority();
+                    }
+                    voted = votes;
+                }
+            }
+            R::sleep(self.replica().timing().heartbeat()).await;
+        }
+    }
+
+    fn votes(&self) -> bool {
+        let view = self.view().get();
+        let row = view.members.get(&self.who().node);
+        row.and_then(|row| Role::from_stored(row.role)) == Some(Role::Voter)
+    }
+
+    /// Starts Raft again after an error of the disk, once the disk can be written.
+    async fn keep_running(&self) {
+        let replica = self.replica();
+        loop {
+            R::sleep(replica.timing().heartbeat() * 4).await;
+            let Some(reason) = replica.ended() else {
+                continue;
+            };
+            tracing::error!(%reason, "raft ended; reads go on from what is there, and it is started again when the disk works");
+            replica.set_trouble(Some(reason));
+            replica.stop().await;
+            while let Err(error) = self.restart().await {
+                replica.set_trouble(Some(error.to_string()));
+                R::sleep(Duration::from_secs(1)).await;
+            }
+            tracing::info!("raft runs again");
+        }
+    }
+
+    async fn restart(&self) -> Result<(), StartError> {
+        self.replica().start(Stores::Existing).await?;
+        self.replica().compare_memory().await
+    }
+
+    /// Stops taking writes before the disk is full, and takes them again when there is room.
+    async fn guard_space(&self) {
+        let (directory, replica, config) = (self.directory(), self.replica(), self.config());
+        let mut reserved = directory.reserve(config.reserve_bytes).is_ok();
+        loop {
+            R::sleep(Duration::from_secs(1)).await;
+            let Ok(free) = directory.free_bytes() else {
+                continue;
+            };
+            let full = replica.is_full();
+            if !full && free < config.min_free_bytes {
+                tracing::error!(
+                    free,
+                    "the disk is nearly full: no writes are taken until there is room"
+                );
+                replica.set_full(true);
+                if reserved && directory.release_reserve().is_ok() {
+                    reserved = false;
+                }
+                let _ = replica.hand_over(replica.timing().election().1).await;
+            } else if full && free >= config.min_free_bytes + config.reserve_bytes {
+                tracing::info!(free, "there is room again: writes are taken");
+                reserved = directory.reserve(config.reserve_bytes).is_ok();
+                replica.set_full(false);
+            }
+        }
+    }
+
+    /// Deletes what compaction left, a moment after it was compacted. Costs nothing while there is none.
+    async fn sweep_compacted(&self) {
+        loop {
+            R::sleep(Duration::from_secs(1)).await;
+            if let Err(error) = self.replica().sweep().await {
+                tracing::debug!(%error, "compacted history was not swept");
+            }
+        }
+    }
+
+    /// The first command of a cluster says who it is. Proposed by its first node until it is there: a crash between
+    /// Raft's own first entry and this one leaves nothing undone. What it says was kept on disk before the first start.
+    async fn write_down_cluster(&self) {
+        while matches!(self.roster(), Ok(None)) {
+            let me = self.who();
+            let membership = self.replica().membership();
+            let voters = membership.map(|stored| {
+                let voters = stored.membership().voter_ids();
+                voters.collect::<Vec<_>>()
+            });
+            let view = self.view().get();
+            if voters == Some(vec![me.node])
+                && self.replica().leader() == Some(me.node)
+                && let Some(first) = view.members.get(&me.node)
+            {
+                let trusted = view.trusted.iter().map(|ca| ca.to_vec().into());
+                let init = store::ClusterInit {
+                    cluster_id: me.cluster.0,
+                    epoch: me.epoch.0,
+                    first: Some(first.clone()),
+                    trusted_cas: trusted.collect(),
+                    at_ms: R::wall().millis(),
+                };
+                if let Err(error) = self.replica().command(Body::ClusterInit(init)).await {
+                    tracing::warn!(%error, "the cluster's first command was not answered; it is tried again");
+                }
+            }
+            R::sleep(self.replica().timing().heartbeat()).await;
+        }
+    }
+
+    /// Asks for a new certificate when a third of the old one's life is left (R28).
+    async fn renew_certificate(&self) {
+        loop {
+            if let Err(error) = self.renew_if_due().await {
+                tracing::warn!(
+                    error,
+                    "the node's certificate could not be renewed; it is tried again"
+                );
+            }
+            R::sleep(RENEWAL_ROUND).await;
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What the services and helpers of a node share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::pki_types::CertificateDer;
+use tonic::Request;
+
+use crate::config::NodeConfig;
+use crate::directory::Directory;
+use crate::ids::NodeId;
+use crate::join::keep::IdentityFiles;
+use crate::join::{MemberView, SharedView};
+use crate::membership::status::{Availability, Status};
+use crate::proto::admin::{AvailabilityCode, StatusReply, StatusRequest};
+use crate::proto::peer::ReportResponse;
+use crate::raft::peers::Identity;
+use crate::raft::replica::Replica;
+use crate::runtime::Runtime;
+use crate::state::{Roster, StateError};
+use crate::tls::{Authority, Validity};
+
+/// What services and helpers share.
+pub struct Inner<R: Runtime> {
+    config: NodeConfig,
+    directory: Directory<R::Disk>,
+    files: IdentityFiles<R::Disk>,
+    replica: Arc<Replica<R>>,
+    /// The cluster's signing key, while it is here.
+    authority: Mutex<Option<Authority>>,
+    /// The cluster as this node sees it, while it leads.
+    status: Mutex<Option<Arc<Status>>>,
+}
+
+impl<R: Runtime> Inner<R> {
+    pub(super) fn new(
+        config: NodeConfig,
+        directory: Directory<R::Disk>,
+        replica: Arc<Replica<R>>,
+        authority: Option<Authority>,
+    ) -> Self {
+        Self {
+            files: IdentityFiles::new(directory.disk().clone(), directory.path()),
+            config,
+            directory,
+            replica,
+            authority: Mutex::new(authority),
+            status: Mutex::default(),
+        }
+    }
+
+    /// The node's part in Raft.
+    #[must_use]
+    pub fn replica(&self) -> &Arc<Replica<R>> {
+        &self.replica
+    }
+
+    /// How it was configured.
+    #[must_use]
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    /// Where everything is kept.
+    #[must_use]
+    pub fn directory(&self) -> &Directory<R::Disk> {
+        &self.directory
+    }
+
+    pub(super) fn files(&self) -> &IdentityFiles<R::Disk> {
+        &self.files
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn who(&self) -> Identity {
+        self.replica.peers().identity()
+    }
+
+    /// What it knows of all members.
+    #[must_use]
+    pub fn view(&self) -> &SharedView {
+        self.replica.peers().tls().view()
+    }
+
+    /// The cluster as this node sees it; none unless it leads.
+    #[must_use]
+    pub fn own_status(&self) -> Option<Arc<Status>> {
+        self.status
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn own_status_reply(&self) -> Option<StatusReply> {
+        self.own_status().map(|status| status_reply(&status))
+    }
+
+    /// Notes how the cluster is, or that this node does not lead it.
+    pub(crate) fn note_status(&self, status: Option<Status>) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status.map(Arc::new);
+    }
+
+    /// How the cluster is, as its leader sees it.
+    ///
+    /// # Errors
+    /// When nobody leads, or the leader does not answer.
+    pub async fn status(&self) -> Result<StatusReply, tonic::Status> {
+        if let Some(status) = self.own_status_reply() {
+            return Ok(status);
+        }
+        let leader = self
+            .replica
+            .leader()
+            .filter(|node| *node != self.who().node);
+        let leader = leader.ok_or_else(|| {
+            let trouble = self.replica.trouble();
+            let trouble = trouble.map_or_else(String::new, |why| format!(": {why}"));
+            tonic::Status::unavailable(format!("this node knows of no leader{trouble}"))
+        })?;
+        let mut request = Request::new(StatusRequest {});
+        request.set_timeout(self.replica.timing().request_timeout());
+        let answer = self
+            .replica
+            .peers()
+            .membership(leader)
+            .status(request)
+            .await?;
+        Ok(answer.into_inner())
+    }
+
+    /// How this node is.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn report(&self) -> std::io::Result<ReportResponse> {
+        let expires = Validity::of(&self.replica.peers().tls().certificate());
+        Ok(ReportResponse {
+            holds_signer: self.authority().is_some(),
+            certificate_expires_ms: expires.map_or(0, |validity| validity.not_after.millis()),
+            ..self.replica.report().await?
+        })
+    }
+
+    /// The cluster's signing key, while it is here.
+    #[must_use]
+    pub fn authority(&self) -> Option<Authority> {
+        self.authority
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Keeps the cluster's signing key, from before this node votes.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn keep_authority(&self, authority: Authority) -> std::io::Result<()> {
+        self.files.keep_signer(&authority)?;
+        *self
+            .authority
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(authority);
+        Ok(())
+    }
+
+    /// Deletes the signing key: this node does not vote any more (T12).
+    pub(super) fn forget_authority(&self) {
+        let held = self
+            .authority
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if held.is_some() {
+            match self.files.forget_signer() {
+                Ok(()) => tracing::info!("the cluster's signing key was deleted here"),
+                Err(error) => {
+                    tracing::error!(%error, "the cluster's signing key cannot be deleted here");
+                }
+            }
+        }
+    }
+
+    /// What the state says of the cluster; none before its first command is applied here.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub(super) fn roster(&self) -> Result<Option<Roster>, StateError> {
+        let Some(readers) = self.replica.readers() else {
+            return Ok(None);
+        };
+        let roster = readers.with(|reader| reader.roster())?;
+        Ok(Some(roster).filter(|roster| roster.cluster.is_some()))
+    }
+
+    /// The member view as the state has it now; the last known one when it cannot be read, or says nothing yet.
+    pub(super) fn newest_view(&self) -> Arc<MemberView> {
+        self.learn_members();
+        self.view().get()
+    }
+
+    /// Takes members, tombstones and trusted authorities over from the state, for all who judge or dial by them. What is
+    /// new is kept on disk, for the next start.
+    pub(super) fn learn_members(&self) {
+        let roster = match self.roster() {
+            Ok(Some(roster)) => roster,
+            Ok(None) => return,
+            Err(error) => return tracing::warn!(%error, "the member table cannot be read"),
+        };
+        let known = self.view().get();
+        if let Some(view) = view_of(roster, &known, self.replica.leader()) {
+            self.take_view(view);
+        }
+    }
+
+    /// Judges and dials by `view` from now on, if it is newer than what is known.
+    pub(super) fn take_view(&self, view: MemberView) {
+        let changed = !same_members(&view, &self.view().get());
+        if self.view().offer(view) && changed {
+            self.replica.peers().forget_removed();
+            if let Err(error) = self.files.keep_view(&self.view().get()) {
+                tracing::warn!(%error, "the member view cannot be kept");
+            }
+        }
+    }
+}
+
+fn status_reply(status: &Status) -> StatusReply {
+    StatusReply {
+        json: serde_json::to_string_pretty(status).expect("keys are strings"),
+        text: status.to_string(),
+        availability: match status.availability {
+            Availability::HighlyAvailable => AvailabilityCode::HighlyAvailable,
+            Availability::Available => AvailabilityCode::Available,
+            Availability::Unavailable => AvailabilityCode::Unavailable,
+        }
+        .into(),
+    }
+}
+
+fn view_of(roster: Roster, known: &MemberView, leader: Option<NodeId>) -> Option<MemberView> {
+    let cluster = roster.cluster?;
+    let trusted: Vec<_> = roster
+        .trusted
+        .iter()
+        .map(|der| CertificateDer::from(der.to_vec()))
+        .collect();
+    let members = roster.members.into_iter();
+    let tombstones = roster.tombstones.into_iter();
+    Some(MemberView {
+        epoch: crate::ids::Epoch(cluster.epoch),
+        index: roster.applied,
+        leader,
+        members: members.map(|row| (NodeId(row.id), row)).collect(),
+        tombstones: tombstones
+            .map(|row| (NodeId(row.id), row))
+            .collect::<BTreeMap<_, _>>(),
+        // A view that trusts nobody could not even be left again.
+        trusted: if trusted.is_empty() {
+            known.trusted.clone()
+        } else {
+            trusted
+        },
+        cluster: known.cluster,
+    })
+}
+
+fn same_members(one: &MemberView, other: &MemberView) -> bool {
+    one.epoch == other.epoch
+        && one.members == other.members
+        && one.tombstones == other.tombstones
+        && one.trusted == other.trusted
+}

@@ -1,0 +1,97 @@
+//! Makes a directory the home of a new member.
+
+use std::time::Duration;
+
+use super::NodeError;
+use super::origin::addresses;
+use crate::config::NodeConfig;
+use crate::database::Place;
+use crate::directory::{Directory, Inhabitant};
+use crate::join::JoinLine;
+use crate::join::driver::{self, JoinError};
+use crate::join::joiner::Wish;
+use crate::join::keep::IdentityFiles;
+use crate::proto::join::RoleWanted;
+use crate::raft::peers::Identity;
+use crate::raft::replica::Replica;
+use crate::runtime::{Disk as _, Runtime};
+use crate::state::FEATURE_LEVEL;
+use crate::tls::PeerIdentity;
+
+/// What happens to data that is in the directory already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wipe {
+    /// The data of another cluster is a reason to refuse.
+    Refuse,
+    /// Whatever a node kept there is removed first.
+    Everything,
+}
+
+/// Asks the cluster of `line` to take this node in and makes its data directory. Afterwards the node is started like any
+/// other, with [`Beginning::Existing`](crate::config::Beginning::Existing). Called again after a crash, or when it has succeeded already, it goes on from
+/// there.
+///
+/// # Errors
+/// When the directory is in use or another cluster's, no member can be reached within `patience`, or the cluster refuses;
+/// a refusal leaves nothing behind.
+pub async fn join<R: Runtime>(
+    config: &NodeConfig,
+    line: JoinLine,
+    role: RoleWanted,
+    wipe: Wipe,
+    patience: Duration,
+) -> Result<Identity, NodeError> {
+    let directory = Directory::new(R::disk(), config.data_dir.clone());
+    let made = directory.look_before_join()?;
+    let lock = directory.enter()?;
+    if wipe == Wipe::Everything {
+        directory.wipe()?;
+    }
+    let files = IdentityFiles::new(directory.disk().clone(), directory.path());
+    let wish = Wish {
+        name: config.name.clone(),
+        peer_addresses: addresses(&config.advertise_peer),
+        client_addresses: addresses(&config.advertise_client),
+        failure_domain: config.failure_domain.clone(),
+        role,
+        feature_level: FEATURE_LEVEL,
+    };
+    match driver::join::<R>(line, wish, &files, patience).await {
+        Ok(_) => settle::<R>(&directory, &files, &config.name),
+        Err(error) => {
+            drop(lock);
+            if let JoinError::Failed(_) = error {
+                directory.leave_as_found(made)?;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Makes the stores, and last of all the file that says who lives here. Done already, it is done again.
+fn settle<R: Runtime>(
+    directory: &Directory<R::Disk>,
+    files: &IdentityFiles<R::Disk>,
+    name: &str,
+) -> Result<Identity, NodeError> {
+    let kept = files.read().map_err(JoinError::Disk)?;
+    let kept = kept.ok_or_else(|| JoinError::Disk(std::io::ErrorKind::NotFound.into()))?;
+    let certificate = PeerIdentity::from_certificate(kept.credentials.certificate())?;
+    let identity = Identity {
+        cluster: certificate.cluster,
+        epoch: certificate.epoch,
+        node: certificate.node,
+    };
+    if !directory.is_settled()? {
+        let place = Place {
+            dir: directory.path().to_owned(),
+            vfs: directory.disk().vfs(),
+        };
+        Replica::<R>::make_stores(&place)?;
+        directory.settle(&Inhabitant {
+            identity,
+            name: name.to_owned(),
+        })?;
+    }
+    Ok(identity)
+}

@@ -1,0 +1,204 @@
+//! What members ask of one another beside Raft: relayed joins, the signing key, new certificates.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use tonic::{Request, Response, Status};
+
+use super::inner::Inner;
+use super::origin::addresses;
+use crate::ids::{LogIndex, NodeId};
+use crate::join::founder;
+use crate::join::service::decide_relayed;
+use crate::proto::admin::{StatusReply, StatusRequest};
+use crate::proto::join::membership_server::Membership;
+use crate::proto::join::{
+    MemberView, RelayedSubmit, RenewReply, RenewRequest, SignerHandOver, SignerTaken, SubmitReply,
+    ViewTaken,
+};
+use crate::proto::store::Member;
+use crate::raft::server::sender;
+use crate::runtime::Runtime;
+use crate::tls::config::Credentials;
+use crate::tls::{Authority, NodeSubject, PrivateKey, Validity, request};
+
+/// The service of one node.
+pub(super) struct MembershipService<R: Runtime> {
+    node: Arc<Inner<R>>,
+}
+
+impl<R: Runtime> MembershipService<R> {
+    pub(super) fn new(node: Arc<Inner<R>>) -> Self {
+        Self { node }
+    }
+}
+
+#[tonic::async_trait]
+impl<R: Runtime> Membership for MembershipService<R> {
+    async fn relay(
+        &self,
+        request: Request<RelayedSubmit>,
+    ) -> Result<Response<SubmitReply>, Status> {
+        let relayed = request.into_inner();
+        Ok(Response::new(decide_relayed(&*self.node, relayed).await))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewReply>, Status> {
+        let from = sender(&request)?;
+        let csr = &request.get_ref().csr;
+        let certificate = self.node.issue_again(from, csr)?;
+        Ok(Response::new(RenewReply {
+            certificate: certificate.into(),
+        }))
+    }
+
+    async fn show(&self, request: Request<MemberView>) -> Result<Response<ViewTaken>, Status> {
+        let view = crate::join::MemberView::from_message(request.into_inner())
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        self.node.take_view(view);
+        Ok(Response::new(ViewTaken {}))
+    }
+
+    async fn status(
+        &self,
+        _request: Request<StatusRequest>,
+    ) -> Result<Response<StatusReply>, Status> {
+        // Asked of a leader; one that has just stopped leading must not pass the question round in a circle.
+        let status = self.node.own_status_reply();
+        let status = status.ok_or_else(|| Status::unavailable("this node does not lead"))?;
+        Ok(Response::new(status))
+    }
+
+    async fn hand_over_signer(
+        &self,
+        request: Request<SignerHandOver>,
+    ) -> Result<Response<SignerTaken>, Status> {
+        let from = sender(&request)?;
+        self.node.take_signer(request.into_inner())?;
+        tracing::info!(%from, "the cluster's signing key was taken over");
+        Ok(Response::new(SignerTaken {}))
+    }
+}
+
+impl<R: Runtime> Inner<R> {
+    /// Signs a new certificate for a member, for the key that it was admitted with and no other.
+    fn issue_again(&self, node: NodeId, csr: &[u8]) -> Result<Vec<u8>, Status> {
+        let view = self.view().get();
+        let key = request::check(csr, view.cluster, node)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let member = view.members.get(&node);
+        let member = member.ok_or_else(|| Status::permission_denied("not a member"))?;
+        if member.key_hash != key.hash().0[..] {
+            return Err(Status::permission_denied(
+                "a renewed certificate is for the key that the node was admitted with",
+            ));
+        }
+        let authority = self.authority().ok_or_else(|| {
+            Status::unavailable("this node does not hold the cluster's signing key")
+        })?;
+        founder::sign::<R>(&authority, &subject_of(member, view.epoch), key)
+            .map_err(|error| Status::internal(error.to_string()))
+    }
+
+    /// Keeps a signing key, if it belongs to an authority that the cluster trusts.
+    fn take_signer(&self, offered: SignerHandOver) -> Result<(), Status> {
+        let seed = <[u8; 32]>::try_from(&offered.seed[..])
+            .map_err(|_| Status::invalid_argument("a signing key has 32 bytes"))?;
+        let certificate = CertificateDer::from(offered.certificate.to_vec());
+        let view = self.view().get();
+        if !view.trusted.contains(&certificate) {
+            return Err(Status::permission_denied(
+                "the cluster does not trust this authority",
+            ));
+        }
+        let authority = Authority::open(view.cluster, PrivateKey::from_seed(seed), certificate)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        self.keep_authority(authority)
+            .map_err(|error| Status::unavailable(format!("the key cannot be kept: {error}")))
+    }
+
+    /// Shows the member view as it is here to a member that does not receive the log.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(crate) async fn show_view(&self, to: NodeId) -> Result<(), String> {
+        let mut request = Request::new(self.view().get().to_message());
+        request.set_timeout(self.replica().timing().request_timeout());
+        let shown = self.replica().peers().membership(to).show(request).await;
+        shown
+            .map(drop)
+            .map_err(|status| status.message().to_owned())
+    }
+
+    /// Gives the signing key to a member that is about to vote.
+    ///
+    /// # Errors
+    /// When the key is not here, or the member does not take it.
+    pub(crate) async fn hand_over_signer(&self, to: NodeId) -> Result<(), String> {
+        let authority = self
+            .authority()
+            .ok_or("this node does not hold the cluster's signing key")?;
+        let mut request = Request::new(SignerHandOver {
+            seed: authority.key().seed().to_vec().into(),
+            certificate: authority.certificate().to_vec().into(),
+        });
+        request.set_timeout(self.replica().timing().request_timeout());
+        let peers = self.replica().peers();
+        let taken = peers.membership(to).hand_over_signer(request).await;
+        taken
+            .map(drop)
+            .map_err(|status| status.message().to_owned())
+    }
+
+    /// Renews this node's certificate if it is time to: signed here if the key is here, else by the leader.
+    pub(super) async fn renew_if_due(&self) -> Result<(), String> {
+        let tls = self.replica().peers().tls();
+        let validity = Validity::of(&tls.certificate()).map_err(|error| error.to_string())?;
+        if !validity.needs_renewal(R::wall()) {
+            return Ok(());
+        }
+        let kept = self.files().read().map_err(|error| error.to_string())?;
+        let kept = kept.ok_or("the node's identity is not on its disk")?;
+        let (key, me) = (kept.credentials.key().clone(), self.who());
+        let csr = request::create(&key, me.cluster, me.node).map_err(|error| error.to_string())?;
+        let certificate = match self.issue_again(me.node, &csr) {
+            Ok(certificate) => certificate,
+            Err(_) => self.ask_leader_to_renew(csr).await?,
+        };
+        let certificate = CertificateDer::from(certificate);
+        let view = self.view().get();
+        let issuer = crate::tls::name::issuer_among(&certificate, &view.trusted);
+        let issuer = issuer.ok_or("the certificate is of no authority that is trusted")?;
+        let credentials = Credentials::new(key, certificate, issuer.clone())
+            .map_err(|error| error.to_string())?;
+        self.files()
+            .keep_certificate(&credentials)
+            .map_err(|error| error.to_string())?;
+        tls.renew(credentials).map_err(|error| error.to_string())?;
+        tracing::info!("the node's certificate was renewed");
+        Ok(())
+    }
+
+    async fn ask_leader_to_renew(&self, csr: Vec<u8>) -> Result<Vec<u8>, String> {
+        let leader = self.replica().leader().ok_or("nobody leads")?;
+        let mut request = Request::new(RenewRequest { csr: csr.into() });
+        request.set_timeout(self.replica().timing().request_timeout());
+        let mut leader = self.replica().peers().membership(leader);
+        let reply = leader.renew(request).await;
+        let reply = reply.map_err(|status| status.message().to_owned())?;
+        Ok(reply.into_inner().certificate.to_vec())
+    }
+}
+
+fn subject_of(member: &Member, epoch: crate::ids::Epoch) -> NodeSubject {
+    let hosts = addresses(&member.client_addresses);
+    let mut client_hosts: Vec<_> = hosts.iter().map(|host| host.host().to_owned()).collect();
+    client_hosts.sort();
+    client_hosts.dedup();
+    NodeSubject {
+        epoch,
+        node: NodeId(member.id),
+        admitted: LogIndex(member.admitted_index),
+        client_hosts,
+    }
+}

@@ -1,0 +1,286 @@
+//! A node: its directory, its identity, its replica, the services, and what runs beside them.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `mod.rs` | [`Node`]: the order in which all of it starts and stops |
+//! | `origin.rs` | who the node is: founded just now, or found in the directory |
+//! | `inner.rs` | [`Inner`]: what services and helpers share |
+//! | `helpers.rs` | what runs beside the services for as long as the node does |
+//! | `inviting.rs` | tokens and admissions, as the leader decides them |
+//! | `membership_service.rs` | what members ask of one another beside Raft: relayed joins, the signing key, new certificates |
+//! | `join.rs` | [`join`]: makes a directory the home of a new member |
+
+mod helpers;
+mod inner;
+mod inviting;
+mod join;
+mod membership_service;
+mod origin;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+pub use inner::Inner;
+pub use inviting::{Invitation, InviteError};
+pub use join::{Wipe, join};
+
+use crate::config::{Beginning, NodeConfig};
+use crate::database::Place;
+use crate::directory::{Directory, DirectoryError};
+use crate::etcd::ClientApi;
+use crate::join::SharedView;
+use crate::join::driver::JoinError;
+use crate::join::service::JoinService;
+use crate::membership::{driver, policy::Policy};
+use crate::proto::join::join_server::JoinServer;
+use crate::proto::join::membership_server::MembershipServer;
+use crate::proto::peer::peer_server::PeerServer;
+use crate::raft::peers::{Identity, Peers};
+use crate::raft::replica::{Replica, StartError, Stores};
+use crate::raft::server::PeerService;
+use crate::runtime::{Access, Disk, Listener, Runtime, TaskHandle, Worker};
+use crate::tls::TlsError;
+use crate::tls::doors::Doors;
+use crate::tls::secure::NodeTls;
+use crate::transport::{Http1, PEER_MESSAGE_BYTES, Plain, ServerOptions, Services, serve};
+use membership_service::MembershipService;
+use origin::Origin;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data directory does not allow it.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// The replica cannot be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Keys and certificates cannot be made or used.
+    #[error("keys and certificates: {0}")]
+    Tls(#[from] TlsError),
+    /// The cluster does not take this node.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+}
+
+/// A running node.
+pub struct Node<R: Runtime> {
+    inner: Arc<Inner<R>>,
+    client_address: String,
+    peer_address: String,
+    stops: Vec<oneshot::Sender<()>>,
+    servers: Vec<R::Task<()>>,
+    helpers: Vec<R::Task<()>>,
+    _lock: <R::Disk as Disk>::Lock,
+}
+
+impl<R: Runtime> Node<R> {
+    /// Starts a node and returns when it listens and its stores are open; a leader may take a moment longer.
+    ///
+    /// # Errors
+    /// When the directory, an address or a store does not allow it. Nothing is made then that was not there.
+    pub async fn start(config: NodeConfig, beginning: Beginning) -> Result<Self, NodeError> {
+        let directory = Directory::new(R::disk(), config.data_dir.clone());
+        let found = directory.inspect(beginning)?;
+        let peer_listener = listen::<R>(&config.listen_peer).await?;
+        let client_listener = listen::<R>(&config.listen_client).await?;
+        let lock = directory.enter()?;
+        let founded = found.is_none();
+        let origin = match found {
+            Some(inhabitant) => Origin::resume(&directory, inhabitant)?,
+            None => Origin::found::<R>(&directory, &config)?,
+        };
+        let identity = origin.inhabitant.identity;
+        let tls = NodeTls::new(origin.credentials, SharedView::new(origin.view))?;
+        let timing = config.timing.fit_for(measure_sync::<R>(&directory).await);
+        let peers = Arc::new(Peers::new(identity, tls, timing.election().1));
+        let place = Place {
+            dir: config.data_dir.clone(),
+            vfs: directory.disk().vfs(),
+        };
+        let replica = Replica::new(place, peers, timing);
+        let stores = if founded {
+            Stores::New
+        } else {
+            Stores::Existing
+        };
+        replica.start(stores).await?;
+        if founded {
+            replica.initialize().await?;
+            directory.settle(&origin.inhabitant)?;
+        }
+        let inner = Arc::new(Inner::new(config, directory, replica, origin.authority));
+        inner.learn_members();
+        let mut node = Self {
+            client_address: client_listener.local_address(),
+            peer_address: peer_listener.local_address(),
+            inner,
+            stops: Vec::new(),
+            servers: Vec::new(),
+            helpers: Vec::new(),
+            _lock: lock,
+        };
+        node.serve_peers(peer_listener);
+        node.inner.replica().compare_memory().await?;
+        node.serve_clients(client_listener);
+        node.help();
+        Ok(node)
+    }
+
+    /// Where clients are served.
+    #[must_use]
+    pub fn client_address(&self) -> &str {
+        &self.client_address
+    }
+
+    /// Where the other nodes are served.
+    #[must_use]
+    pub fn peer_address(&self) -> &str {
+        &self.peer_address
+    }
+
+    /// The node's part in Raft.
+    #[must_use]
+    pub fn replica(&self) -> &Arc<Replica<R>> {
+        self.inner.replica()
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.inner.who()
+    }
+
+    /// What services and helpers share.
+    #[must_use]
+    pub fn handle(&self) -> Arc<Inner<R>> {
+        Arc::clone(&self.inner)
+    }
+
+    /// Hands leadership over, says goodbye to clients and peers, and closes the stores.
+    pub async fn stop(mut self) {
+        let replica = Arc::clone(self.inner.replica());
+        if let Some(heir) = replica.hand_over(replica.timing().election().1).await {
+            tracing::info!(%heir, "leadership handed over");
+        }
+        for helper in &self.helpers {
+            helper.abort();
+        }
+        for stop in self.stops.drain(..) {
+            // A server that ended by itself does not listen any more.
+            let _ = stop.send(());
+        }
+        for server in self.servers.drain(..) {
+            let _ = server.await;
+        }
+        replica.stop().await;
+    }
+
+    fn serve_peers(&mut self, listener: R::Listener) {
+        let replica = self.inner.replica();
+        let tls = replica.peers().tls().clone();
+        let raft = PeerServer::new(PeerService::new(Arc::clone(&self.inner)))
+            .max_decoding_message_size(PEER_MESSAGE_BYTES)
+            .max_encoding_message_size(PEER_MESSAGE_BYTES);
+        let membership = MembershipServer::new(MembershipService::new(Arc::clone(&self.inner)));
+        let join = JoinServer::new(JoinService::new(Arc::clone(&self.inner)));
+        let doors = Arc::new(Doors::new(
+            tls.view().clone(),
+            Services::new().and(raft).and(membership),
+            Services::new().and(join),
+        ));
+        let timing = replica.timing();
+        let options = ServerOptions {
+            name: "peer",
+            max_connections: 1024,
+            max_concurrent_streams: 1024,
+            max_header_bytes: 16 * 1024,
+            handshake_timeout: timing.election().1 * 4,
+            idle_timeout: Duration::from_secs(60),
+            keepalive_interval: timing.election().1 * 4,
+            keepalive_timeout: timing.election().1 * 4,
+            drain_timeout: timing.election().1,
+            http1: Http1::Refused,
+        };
+        let (stop, stopped) = oneshot::channel();
+        self.stops.push(stop);
+        self.servers.push(R::spawn(async move {
+            serve::<R, _, _>(listener, tls, doors, options, async {
+                drop(stopped.await);
+            })
+            .await;
+        }));
+    }
+
+    fn serve_clients(&mut self, listener: R::Listener) {
+        let api = Arc::new(ClientApi::<R, _>::new(Arc::clone(&self.inner)));
+        let config = self.inner.config();
+        let options = ServerOptions {
+            name: "client",
+            max_connections: config.max_client_connections,
+            max_concurrent_streams: 10_000,
+            max_header_bytes: 16 * 1024,
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(3600),
+            keepalive_interval: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(20),
+            drain_timeout: config.drain,
+            http1: Http1::Served,
+        };
+        let (stop, stopped) = oneshot::channel();
+        self.stops.push(stop);
+        self.servers.push(R::spawn(async move {
+            serve::<R, _, _>(listener, Plain, api, options, async { drop(stopped.await) }).await;
+        }));
+    }
+
+    /// Starts what runs beside the services.
+    fn help(&mut self) {
+        self.helpers = helpers::start(&self.inner);
+        self.helpers
+            .push(R::spawn(driver::run(self.handle(), Policy::production())));
+    }
+}
+
+async fn listen<R: Runtime>(address: &str) -> Result<R::Listener, NodeError> {
+    R::listen(address).await.map_err(|error| NodeError::Listen {
+        address: address.to_owned(),
+        error,
+    })
+}
+
+/// About how long a sync takes here: the best of three small durable writes, each of which syncs a file and its directory.
+async fn measure_sync<R: Runtime>(directory: &Directory<R::Disk>) -> Duration {
+    let worker = R::worker("sync-probe");
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        let (disk, path) = (directory.disk().clone(), directory.path().join("probe"));
+        let began = R::now();
+        let written = worker
+            .run(move || {
+                disk.write(&path, b"probe", Access::Private)
+                    .and_then(|()| disk.remove(&path))
+            })
+            .await;
+        if written.is_ok() {
+            best = best.min((R::now() - began) / 3);
+        }
+    }
+    if best == Duration::MAX {
+        Duration::ZERO
+    } else {
+        best
+    }
+}
