@@ -372,10 +372,11 @@ impl<'world, M: Simulator> Cluster<'world, M> {
         answered.unwrap_or(0)
     }
 
-    /// Writes through whichever node but `avoided` takes it first.
+    /// Writes through whichever node but `avoided` acknowledges it first. An attempt whose outcome is unknown is repeated: that
+    /// a value may be put twice is this caller's business, as it would never be the node's.
     ///
     /// # Errors
-    /// When none does within a minute, or the outcome of one attempt is unknown.
+    /// When none does within a minute.
     pub fn put_through(
         &mut self,
         avoided: u16,
@@ -392,11 +393,9 @@ impl<'world, M: Simulator> Cluster<'world, M> {
         loop {
             for number in &numbers {
                 match self.put(*number, key, value) {
-                    Err(Failure::Refused(why)) if self.world.now() >= deadline => {
-                        return Err(Failure::Refused(why));
-                    }
-                    Err(Failure::Refused(_)) => self.world.advance(self.timing.heartbeat()),
-                    answer => return answer,
+                    Ok(answer) => return Ok(answer),
+                    Err(failure) if self.world.now() >= deadline => return Err(failure),
+                    Err(_) => self.world.advance(self.timing.heartbeat()),
                 }
             }
         }
