@@ -26,6 +26,9 @@ const IDENTITY: &str = "identity.json";
 const LOCK: &str = "lock";
 const RESERVE: &str = "reserve";
 
+/// The databases; SQLite puts files beside them.
+const STORES: [&str; 2] = [journal::LAYOUT.file, crate::state::LAYOUT.file];
+
 /// The layout of the directory and of `identity.json` that this program writes.
 const FORMAT: u32 = 1;
 
@@ -41,6 +44,8 @@ struct IdentityFile {
     node: String,
     #[serde(default)]
     name: String,
+    #[serde(default)]
+    holds_log: bool,
 }
 
 /// Who lives in a directory.
@@ -50,6 +55,8 @@ pub struct Inhabitant {
     pub identity: Identity,
     /// The node's name.
     pub name: String,
+    /// Whether it has the log and the state; a spare has neither, and anybody else's must not be missing.
+    pub holds_log: bool,
 }
 
 /// Why a node does not start on a directory.
@@ -156,8 +163,8 @@ fn is_ours(name: &str) -> bool {
         IDENTITY,
         LOCK,
         RESERVE,
-        "log.db",
-        "state.db",
+        STORES[0],
+        STORES[1],
         "node.key",
         "node.crt",
         "ca.key",
@@ -276,13 +283,15 @@ impl<D: Disk> Directory<D> {
                 node: NodeId(number(&identity.node)?),
             },
             name: identity.name,
+            holds_log: identity.holds_log,
         };
         let log = journal::LAYOUT.file;
-        if self
-            .disk
-            .find(&self.path.join(log))
-            .map_err(|error| self.io(error))?
-            != Found::File
+        if inhabitant.holds_log
+            && self
+                .disk
+                .find(&self.path.join(log))
+                .map_err(|error| self.io(error))?
+                != Found::File
         {
             return Err(DirectoryError::LogMissing {
                 directory,
@@ -391,11 +400,28 @@ impl<D: Disk> Directory<D> {
             epoch: inhabitant.identity.epoch.0,
             node: inhabitant.identity.node.to_string(),
             name: inhabitant.name.clone(),
+            holds_log: inhabitant.holds_log,
         };
         let content = serde_json::to_vec_pretty(&file).expect("strings and numbers");
         self.disk
             .write(&self.path.join(IDENTITY), &content, Access::Public)
             .map_err(|error| self.io(error))
+    }
+
+    /// Removes the databases of a node that has become a spare, or what an earlier such removal left.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn remove_stores(&self) -> Result<(), DirectoryError> {
+        let remove = || -> io::Result<()> {
+            for name in self.disk.list(&self.path)? {
+                if STORES.iter().any(|store| name.starts_with(store)) {
+                    self.disk.remove(&self.path.join(name))?;
+                }
+            }
+            Ok(())
+        };
+        remove().map_err(|error| self.io(error))
     }
 
     /// Bytes that may still be written.
@@ -437,6 +463,7 @@ mod tests {
         Inhabitant {
             identity,
             name: "one".to_owned(),
+            holds_log: true,
         }
     }
 
@@ -522,6 +549,24 @@ mod tests {
         assert!(matches!(
             directory.inspect(Beginning::Usual),
             Err(DirectoryError::Foreign { .. })
+        ));
+    }
+
+    #[test]
+    fn a_spare_has_no_log_to_miss() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = settled(&parent);
+        let spare = Inhabitant {
+            holds_log: false,
+            ..inhabitant()
+        };
+        directory.settle(&spare).unwrap();
+        directory.remove_stores().unwrap();
+        assert_eq!(directory.inspect(Beginning::Existing).unwrap(), Some(spare));
+        directory.settle(&inhabitant()).unwrap();
+        assert!(matches!(
+            directory.inspect(Beginning::Existing),
+            Err(DirectoryError::LogMissing { .. })
         ));
     }
 

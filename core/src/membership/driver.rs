@@ -251,6 +251,14 @@ impl<R: Runtime> Driver<R> {
             if !receives_log(node) {
                 watch.health.heard(node, None, &self.policy, R::now());
             }
+            let changed_at = self.node.members_changed_at();
+            if node != here.node
+                && report.last.is_none()
+                && (report.view_index < changed_at || report.leader != here.node.0)
+                && let Err(error) = self.node.show_view(node).await
+            {
+                tracing::debug!(%node, error, "a spare could not be shown the members");
+            }
             if report.holds_signer {
                 watch.signers.insert(node);
             } else {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::inner::Inner;
+use crate::ids::NodeId;
 use crate::membership::Role;
 use crate::proto::store::{self, command::Body};
 use crate::raft::replica::{StartError, Stores};
@@ -17,6 +18,7 @@ pub(super) fn start<R: Runtime>(inner: &Arc<Inner<R>>) -> Vec<R::Task<()>> {
     let node = || Arc::clone(inner);
     let (members, runner, space) = (node(), node(), node());
     let (founder, sweeper, renewer) = (node(), node(), node());
+    let (role, view) = (node(), node());
     vec![
         R::spawn(async move { members.follow_members().await }),
         R::spawn(async move { runner.keep_running().await }),
@@ -24,26 +26,41 @@ pub(super) fn start<R: Runtime>(inner: &Arc<Inner<R>>) -> Vec<R::Task<()>> {
         R::spawn(async move { founder.write_down_cluster().await }),
         R::spawn(async move { sweeper.sweep_compacted().await }),
         R::spawn(async move { renewer.renew_certificate().await }),
+        R::spawn(role.follow_role()),
+        R::spawn(async move { view.follow_view().await }),
     ]
 }
 
 impl<R: Runtime> Inner<R> {
     async fn follow_members(&self) {
-        let mut voted = false;
         loop {
             // Each instance of Raft has a channel of its own, which closes with it.
             if let Some(mut progress) = self.replica().progress() {
                 self.learn_members();
                 while progress.cluster_changes.changed().await.is_ok() {
                     self.learn_members();
-                    let votes = self.votes();
-                    if voted && !votes {
-                        self.forget_authority();
-                    }
-                    voted = votes;
                 }
             }
             R::sleep(self.replica().timing().heartbeat()).await;
+        }
+    }
+
+    /// What follows from a newer view, besides whom to trust: a node that does not vote any more gives the signing key up,
+    /// and what spares once acknowledged is forgotten.
+    async fn follow_view(&self) {
+        let mut views = self.view().subscribe();
+        let mut voted = self.votes();
+        while views.changed().await.is_ok() {
+            let votes = self.votes();
+            if voted && !votes {
+                self.forget_authority();
+            }
+            voted = votes;
+            let view = self.view().get();
+            let spare = i32::from(store::Role::Spare);
+            for row in view.members.values().filter(|row| row.role == spare) {
+                self.replica().forget(NodeId(row.id));
+            }
         }
     }
 
@@ -118,7 +135,7 @@ impl<R: Runtime> Inner<R> {
     /// The first command of a cluster says who it is. Proposed by its first node until it is there: a crash between
     /// Raft's own first entry and this one leaves nothing undone. What it says was kept on disk before the first start.
     async fn write_down_cluster(&self) {
-        while matches!(self.roster(), Ok(None)) {
+        while self.holds_log() && matches!(self.roster(), Ok(None)) {
             let me = self.who();
             let membership = self.replica().membership();
             let voters = membership.map(|stored| {

@@ -1,13 +1,14 @@
 //! What the services and helpers of a node share.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::pki_types::CertificateDer;
 use tonic::Request;
 
 use crate::config::NodeConfig;
-use crate::directory::Directory;
+use crate::directory::{Directory, DirectoryError, Inhabitant};
 use crate::ids::NodeId;
 use crate::join::keep::IdentityFiles;
 use crate::join::{MemberView, SharedView};
@@ -28,6 +29,10 @@ pub struct Inner<R: Runtime> {
     replica: Arc<Replica<R>>,
     /// The cluster's signing key, while it is here.
     authority: Mutex<Option<Authority>>,
+    /// Who lives here, as the directory says it.
+    inhabitant: Mutex<Inhabitant>,
+    /// As of which log index the members are as they are.
+    changed_at: AtomicU64,
     /// The cluster as this node sees it, while it leads.
     status: Mutex<Option<Arc<Status>>>,
 }
@@ -37,6 +42,7 @@ impl<R: Runtime> Inner<R> {
         config: NodeConfig,
         directory: Directory<R::Disk>,
         replica: Arc<Replica<R>>,
+        inhabitant: Inhabitant,
         authority: Option<Authority>,
     ) -> Self {
         Self {
@@ -45,6 +51,8 @@ impl<R: Runtime> Inner<R> {
             directory,
             replica,
             authority: Mutex::new(authority),
+            inhabitant: Mutex::new(inhabitant),
+            changed_at: AtomicU64::new(0),
             status: Mutex::default(),
         }
     }
@@ -71,10 +79,47 @@ impl<R: Runtime> Inner<R> {
         &self.files
     }
 
+    /// Whether this node has a log and a state; a spare has neither.
+    #[must_use]
+    pub fn holds_log(&self) -> bool {
+        self.inhabitant().holds_log
+    }
+
+    fn inhabitant(&self) -> MutexGuard<'_, Inhabitant> {
+        self.inhabitant
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down whether this node has a log and a state.
+    ///
+    /// # Errors
+    /// When it cannot be written; then what was said before stands.
+    pub(super) fn note_holds_log(&self, holds_log: bool) -> Result<(), DirectoryError> {
+        let mut inhabitant = self.inhabitant();
+        let changed = Inhabitant {
+            holds_log,
+            ..inhabitant.clone()
+        };
+        self.directory.settle(&changed)?;
+        *inhabitant = changed;
+        Ok(())
+    }
+
     /// Who it is.
     #[must_use]
     pub fn who(&self) -> Identity {
         self.replica.peers().identity()
+    }
+
+    /// Who leads, as far as this node knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        if self.holds_log() {
+            self.replica.leader()
+        } else {
+            self.view().get().leader
+        }
     }
 
     /// What it knows of all members.
@@ -109,10 +154,7 @@ impl<R: Runtime> Inner<R> {
         if let Some(status) = self.own_status_reply() {
             return Ok(status);
         }
-        let leader = self
-            .replica
-            .leader()
-            .filter(|node| *node != self.who().node);
+        let leader = self.leader().filter(|node| *node != self.who().node);
         let leader = leader.ok_or_else(|| {
             let trouble = self.replica.trouble();
             let trouble = trouble.map_or_else(String::new, |why| format!(": {why}"));
@@ -134,11 +176,18 @@ impl<R: Runtime> Inner<R> {
     /// # Errors
     /// When the state cannot be read.
     pub async fn report(&self) -> std::io::Result<ReportResponse> {
+        let (view, report) = (self.view().get(), self.replica.report().await?);
         let expires = Validity::of(&self.replica.peers().tls().certificate());
         Ok(ReportResponse {
             holds_signer: self.authority().is_some(),
             certificate_expires_ms: expires.map_or(0, |validity| validity.not_after.millis()),
-            ..self.replica.report().await?
+            view_index: view.index.0,
+            leader: match report.leader {
+                // A spare has no part in Raft: it knows what it was shown.
+                0 => view.leader.map_or(0, |leader| leader.0),
+                leader => leader,
+            },
+            ..report
         })
     }
 
@@ -193,6 +242,12 @@ impl<R: Runtime> Inner<R> {
         Ok(Some(roster).filter(|roster| roster.cluster.is_some()))
     }
 
+    /// As of which log index the members are as they are: who knows them as of an earlier one should be told.
+    #[must_use]
+    pub(crate) fn members_changed_at(&self) -> u64 {
+        self.changed_at.load(Ordering::Relaxed)
+    }
+
     /// The member view as the state has it now; the last known one when it cannot be read, or says nothing yet.
     pub(super) fn newest_view(&self) -> Arc<MemberView> {
         self.learn_members();
@@ -216,7 +271,9 @@ impl<R: Runtime> Inner<R> {
     /// Judges and dials by `view` from now on, if it is newer than what is known.
     pub(super) fn take_view(&self, view: MemberView) {
         let changed = !same_members(&view, &self.view().get());
+        let index = view.index.0;
         if self.view().offer(view) && changed {
+            self.changed_at.store(index, Ordering::Relaxed);
             self.replica.peers().forget_removed();
             if let Err(error) = self.files.keep_view(&self.view().get()) {
                 tracing::warn!(%error, "the member view cannot be kept");

@@ -198,7 +198,7 @@ impl<R: Runtime> Host for Inner<R> {
 
     async fn relay(&self, request: RelayedSubmit) -> Option<SubmitReply> {
         let me = self.who().node;
-        let leader = self.replica().leader().filter(|leader| *leader != me)?;
+        let leader = self.leader().filter(|leader| *leader != me)?;
         let mut request = Request::new(request);
         request.set_timeout(self.replica().timing().request_timeout());
         let answer = self

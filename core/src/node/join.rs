@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::NodeError;
 use super::origin::addresses;
 use crate::config::NodeConfig;
-use crate::database::Place;
 use crate::directory::{Directory, Inhabitant};
 use crate::join::JoinLine;
 use crate::join::driver::{self, JoinError};
@@ -13,8 +12,7 @@ use crate::join::joiner::Wish;
 use crate::join::keep::IdentityFiles;
 use crate::proto::join::RoleWanted;
 use crate::raft::peers::Identity;
-use crate::raft::replica::Replica;
-use crate::runtime::{Disk as _, Runtime};
+use crate::runtime::Runtime;
 use crate::state::FEATURE_LEVEL;
 use crate::tls::PeerIdentity;
 
@@ -68,7 +66,7 @@ pub async fn join<R: Runtime>(
     }
 }
 
-/// Makes the stores, and last of all the file that says who lives here. Done already, it is done again.
+/// Writes the file that says who lives here: a spare, which has neither log nor state. Done already, it is left as it is.
 fn settle<R: Runtime>(
     directory: &Directory<R::Disk>,
     files: &IdentityFiles<R::Disk>,
@@ -83,14 +81,10 @@ fn settle<R: Runtime>(
         node: certificate.node,
     };
     if !directory.is_settled()? {
-        let place = Place {
-            dir: directory.path().to_owned(),
-            vfs: directory.disk().vfs(),
-        };
-        Replica::<R>::make_stores(&place)?;
         directory.settle(&Inhabitant {
             identity,
             name: name.to_owned(),
+            holds_log: false,
         })?;
     }
     Ok(identity)

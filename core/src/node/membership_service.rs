@@ -122,7 +122,7 @@ impl<R: Runtime> Inner<R> {
     /// # Errors
     /// When it does not answer.
     pub(crate) async fn show_view(&self, to: NodeId) -> Result<(), String> {
-        let mut request = Request::new(self.view().get().to_message());
+        let mut request = Request::new(self.newest_view().to_message());
         request.set_timeout(self.replica().timing().request_timeout());
         let shown = self.replica().peers().membership(to).show(request).await;
         shown
@@ -180,7 +180,7 @@ impl<R: Runtime> Inner<R> {
     }
 
     async fn ask_leader_to_renew(&self, csr: Vec<u8>) -> Result<Vec<u8>, String> {
-        let leader = self.replica().leader().ok_or("nobody leads")?;
+        let leader = self.leader().ok_or("nobody leads")?;
         let mut request = Request::new(RenewRequest { csr: csr.into() });
         request.set_timeout(self.replica().timing().request_timeout());
         let mut leader = self.replica().peers().membership(leader);

@@ -5,17 +5,21 @@
 //! | `mod.rs` | [`Node`]: the order in which all of it starts and stops |
 //! | `origin.rs` | who the node is: founded just now, or found in the directory |
 //! | `inner.rs` | [`Inner`]: what services and helpers share |
+//! | `front.rs` | what clients reach: the services here, or for a spare those of a member that holds data |
+//! | `role.rs` | takes up the log when the node becomes a standby, and lays it down when it becomes a spare |
 //! | `helpers.rs` | what runs beside the services for as long as the node does |
 //! | `inviting.rs` | tokens and admissions, as the leader decides them |
 //! | `membership_service.rs` | what members ask of one another beside Raft: relayed joins, the signing key, new certificates |
 //! | `join.rs` | [`join`]: makes a directory the home of a new member |
 
+mod front;
 mod helpers;
 mod inner;
 mod inviting;
 mod join;
 mod membership_service;
 mod origin;
+mod role;
 
 use std::io;
 use std::sync::Arc;
@@ -46,6 +50,7 @@ use crate::tls::TlsError;
 use crate::tls::doors::Doors;
 use crate::tls::secure::NodeTls;
 use crate::transport::{Http1, PEER_MESSAGE_BYTES, Plain, ServerOptions, Services, serve};
+use front::Front;
 use membership_service::MembershipService;
 use origin::Origin;
 
@@ -111,17 +116,22 @@ impl<R: Runtime> Node<R> {
             vfs: directory.disk().vfs(),
         };
         let replica = Replica::new(place, peers, timing);
-        let stores = if founded {
-            Stores::New
-        } else {
-            Stores::Existing
-        };
-        replica.start(stores).await?;
         if founded {
+            replica.start(Stores::New).await?;
             replica.initialize().await?;
             directory.settle(&origin.inhabitant)?;
+        } else if origin.inhabitant.holds_log {
+            replica.start(Stores::Existing).await?;
+        } else {
+            directory.remove_stores()?;
         }
-        let inner = Arc::new(Inner::new(config, directory, replica, origin.authority));
+        let inner = Arc::new(Inner::new(
+            config,
+            directory,
+            replica,
+            origin.inhabitant,
+            origin.authority,
+        ));
         inner.learn_members();
         let mut node = Self {
             client_address: client_listener.local_address(),
@@ -200,6 +210,7 @@ impl<R: Runtime> Node<R> {
             tls.view().clone(),
             Services::new().and(raft).and(membership),
             Services::new().and(join),
+            Arc::new(ClientApi::<R, _>::new(Arc::clone(&self.inner))),
         ));
         let timing = replica.timing();
         let options = ServerOptions {
@@ -225,7 +236,7 @@ impl<R: Runtime> Node<R> {
     }
 
     fn serve_clients(&mut self, listener: R::Listener) {
-        let api = Arc::new(ClientApi::<R, _>::new(Arc::clone(&self.inner)));
+        let front = Arc::new(Front::new(Arc::clone(&self.inner)));
         let config = self.inner.config();
         let options = ServerOptions {
             name: "client",
@@ -242,7 +253,10 @@ impl<R: Runtime> Node<R> {
         let (stop, stopped) = oneshot::channel();
         self.stops.push(stop);
         self.servers.push(R::spawn(async move {
-            serve::<R, _, _>(listener, Plain, api, options, async { drop(stopped.await) }).await;
+            serve::<R, _, _>(listener, Plain, front, options, async {
+                drop(stopped.await)
+            })
+            .await;
         }));
     }
 

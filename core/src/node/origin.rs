@@ -60,6 +60,7 @@ impl Origin {
             inhabitant: Inhabitant {
                 identity,
                 name: config.name.clone(),
+                holds_log: true,
             },
             credentials,
             view: founded.membership.view,

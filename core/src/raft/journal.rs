@@ -56,7 +56,7 @@ pub enum Step {
 }
 
 /// What this node last saw of a peer: the highest term it acknowledged anything in, and the last log id in that term.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
     /// The term.
     pub term: u64,

@@ -254,6 +254,15 @@ impl<R: Runtime> Log<R> {
         }
     }
 
+    /// Forgets what `node` acknowledged: it has given its log up in order, and begins anew if it ever gets one again.
+    pub fn forget(&self, node: NodeId) {
+        let mut memory = self.memory();
+        if memory.marks.remove(&node).is_some() {
+            memory.aside.marks.retain(|(other, _)| *other != node);
+            memory.aside.marks.push((node, Mark::default()));
+        }
+    }
+
     /// Waits until the entry at `index`, which is in the log, is durable here. The state machine asks: nothing is applied
     /// that this node's own log could lose (T41).
     ///

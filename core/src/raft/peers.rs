@@ -138,7 +138,9 @@ impl<R: Runtime> Peers<R> {
         MembershipClient::new(self.channel(node))
     }
 
-    fn channel(&self, node: NodeId) -> Channel<R> {
+    /// The channel to `node` itself, for whoever passes requests on as they are.
+    #[must_use]
+    pub fn channel(&self, node: NodeId) -> Channel<R> {
         let mut channels = self.channels();
         let channel = channels
             .entry(node)

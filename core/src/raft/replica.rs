@@ -423,11 +423,34 @@ impl<R: Runtime> Replica<R> {
                 });
             }
         }
+        self.let_vote();
+        Ok(())
+    }
+
+    /// Lets this node vote and stand for election: its memory is what its peers remember, or it has none that anybody could.
+    pub fn let_vote(&self) {
         self.may_vote.store(true, Ordering::SeqCst);
         if let Some(raft) = self.raft() {
             raft.runtime_config().elect(true);
         }
-        Ok(())
+    }
+
+    /// Where the stores are.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Ends Raft for good and closes all that reads the state: this node becomes a spare.
+    pub async fn close(&self) {
+        self.stop().await;
+        *self.readers.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.set_trouble(None);
+    }
+
+    /// Forgets what `node` acknowledged: it has given its log up in order.
+    pub fn forget(&self, node: NodeId) {
+        self.with(|running| running.log.forget(node));
     }
 
     /// Room for a snapshot that arrives: for one at a time.

@@ -20,20 +20,25 @@ const RAFT_CALLS: [&str; 6] = [
     "/quorate.peer.v1.Peer/Recall",
 ];
 
+/// Our own services begin so; whatever else members call is the etcd API, which spares forward.
+const OURS: &str = "/quorate.";
+
 /// The services behind the peers' port.
 #[derive(Debug)]
-pub struct Doors {
+pub struct Doors<E> {
     view: SharedView,
     members: Arc<Services>,
     strangers: Arc<Services>,
+    etcd: Arc<E>,
 }
 
-impl Doors {
-    /// What members may call, and what strangers may.
+impl<E> Doors<E> {
+    /// What members may call, what strangers may, and the etcd API, for members that forward their clients' requests.
     #[must_use]
-    pub fn new(view: SharedView, members: Services, strangers: Services) -> Self {
+    pub fn new(view: SharedView, members: Services, strangers: Services, etcd: Arc<E>) -> Self {
         Self {
             view,
+            etcd,
             members: Arc::new(members),
             strangers: Arc::new(strangers),
         }
@@ -56,14 +61,18 @@ impl Doors {
     }
 }
 
-impl Handler<Peer> for Doors {
+impl<E: Handler<Peer>> Handler<Peer> for Doors<E> {
     async fn handle(
         self: Arc<Self>,
         connection: Arc<Connection<Peer>>,
         request: Request,
     ) -> http::Response<Body> {
-        match self.open_to(&connection.peer, request.uri().path()) {
-            Some(services) => Arc::clone(services).handle(connection, request).await,
+        let path = request.uri().path();
+        match self.open_to(&connection.peer, path) {
+            Some(services) if path.starts_with(OURS) || Arc::ptr_eq(services, &self.strangers) => {
+                Arc::clone(services).handle(connection, request).await
+            }
+            Some(_) => Arc::clone(&self.etcd).handle(connection, request).await,
             None => Status::permission_denied(
                 "this node has not applied your admission yet: only Raft's calls are open",
             )
@@ -92,9 +101,14 @@ mod tests {
         Peer::Node { identity, standing }
     }
 
-    fn doors() -> Doors {
+    fn doors() -> Doors<Services> {
         let view = MemberView::empty(ClusterId(1), Epoch(1), Vec::new());
-        Doors::new(SharedView::new(view), Services::new(), Services::new())
+        Doors::new(
+            SharedView::new(view),
+            Services::new(),
+            Services::new(),
+            Arc::default(),
+        )
     }
 
     #[test]

@@ -112,6 +112,14 @@ impl<R: Runtime> Channel<R> {
         }))
     }
 
+    /// Whether the peer can be reached now: dials if there is no connection.
+    ///
+    /// # Errors
+    /// When it cannot; nothing was sent then.
+    pub async fn reach(&self) -> Result<(), Status> {
+        self.0.sender().await.map(drop).map_err(Status::from)
+    }
+
     async fn call(
         self,
         mut request: http::Request<tonic::body::Body>,

@@ -123,6 +123,7 @@ async fn cluster() -> Cluster {
         shared,
         Services::new(),
         Services::new().and(service),
+        Arc::new(Services::new()),
     ));
     let listener = World::listen("127.0.0.1:0").await.unwrap();
     let address = Address::parse(&listener.local_address()).unwrap();

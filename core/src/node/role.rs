@@ -1,0 +1,61 @@
+//! Takes up the log when the node becomes a standby, and lays it down when it becomes a spare.
+//!
+//! What the directory says (`holds_log`) changes between the two: it is written after the stores are made and before they are
+//! removed, so that a log which is missing although the directory promises one is always an accident.
+
+use std::sync::Arc;
+
+use super::NodeError;
+use super::inner::Inner;
+use crate::membership::Role;
+use crate::raft::replica::{Replica, Stores};
+use crate::runtime::Runtime;
+
+impl<R: Runtime> Inner<R> {
+    /// Does what the member view says that this node's role asks for, whenever the view changes.
+    pub(super) async fn follow_role(self: Arc<Self>) {
+        let mut views = self.view().subscribe();
+        loop {
+            if let Err(error) = self.fit_role().await {
+                tracing::error!(%error, "the node cannot take up its role; it tries again");
+                self.replica().set_trouble(Some(error.to_string()));
+                R::sleep(self.replica().timing().request_timeout()).await;
+                continue;
+            }
+            if views.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn fit_role(&self) -> Result<(), NodeError> {
+        let view = self.view().get();
+        let row = view.members.get(&self.who().node);
+        let Some(role) = row.and_then(|row| Role::from_stored(row.role)) else {
+            return Ok(());
+        };
+        match (role.receives_log(), self.holds_log()) {
+            (true, false) => self.take_up_log().await,
+            (false, true) => self.lay_down_log().await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn take_up_log(&self) -> Result<(), NodeError> {
+        tracing::info!("this node holds data from now on");
+        Replica::<R>::make_stores(self.replica().place())?;
+        self.note_holds_log(true)?;
+        self.replica().start(Stores::Existing).await?;
+        // It has promised nothing yet: what peers remember of an earlier time as a standby died with that log.
+        self.replica().let_vote();
+        Ok(())
+    }
+
+    async fn lay_down_log(&self) -> Result<(), NodeError> {
+        tracing::info!("this node is a spare from now on, and holds no data");
+        self.note_holds_log(false)?;
+        self.replica().close().await;
+        self.directory().remove_stores()?;
+        Ok(())
+    }
+}
