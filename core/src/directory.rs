@@ -26,6 +26,9 @@ const IDENTITY: &str = "identity.json";
 const LOCK: &str = "lock";
 const RESERVE: &str = "reserve";
 
+/// What a node that has left keeps begins so.
+const LEFT: &str = "left.";
+
 /// The databases; SQLite puts files beside them.
 const STORES: [&str; 2] = [journal::LAYOUT.file, crate::state::LAYOUT.file];
 
@@ -131,6 +134,17 @@ pub enum DirectoryError {
         /// Its format.
         found: u32,
     },
+    /// Its node has left its cluster.
+    #[error(
+        "{directory}: node {name} has left its cluster, and keeps a copy of its data here. To join a cluster, name another \
+         directory, or use `quorate join` with --wipe on this one"
+    )]
+    Left {
+        /// The directory.
+        directory: String,
+        /// The node that it was.
+        name: String,
+    },
     /// Another process uses it.
     #[error("{directory}: another process uses this data directory")]
     InUse {
@@ -159,7 +173,7 @@ pub enum Before {
 
 /// Whether a node keeps a file of this name; beginnings, because SQLite and atomic replacement put files beside theirs.
 fn is_ours(name: &str) -> bool {
-    const OURS: [&str; 13] = [
+    const OURS: [&str; 14] = [
         IDENTITY,
         LOCK,
         RESERVE,
@@ -173,6 +187,7 @@ fn is_ours(name: &str) -> bool {
         "join-attempt.json",
         "probe",
         "admin",
+        LEFT,
     ];
     OURS.iter().any(|ours| name.starts_with(ours))
 }
@@ -250,11 +265,17 @@ impl<D: Disk> Directory<D> {
 
     fn inhabitant(&self) -> Result<Inhabitant, DirectoryError> {
         let directory = self.shown();
-        let Some(content) = self
-            .disk
-            .read(&self.path.join(IDENTITY))
-            .map_err(|error| self.io(error))?
-        else {
+        let read = |file: &str| self.disk.read(&self.path.join(file));
+        let Some(content) = read(IDENTITY).map_err(|error| self.io(error))? else {
+            if let Some(left) =
+                read(&format!("{LEFT}{IDENTITY}")).map_err(|error| self.io(error))?
+            {
+                let name = serde_json::from_slice::<IdentityFile>(&left).map(|file| file.name);
+                return Err(DirectoryError::Left {
+                    directory,
+                    name: name.unwrap_or_default(),
+                });
+            }
             let names = self.disk.list(&self.path).map_err(|error| self.io(error))?;
             let found = names.into_iter().next().unwrap_or_default();
             return Err(DirectoryError::Foreign { directory, found });
@@ -424,6 +445,32 @@ impl<D: Disk> Directory<D> {
         remove().map_err(|error| self.io(error))
     }
 
+    /// Keeps the state of a node that is leaving as a copy, when it gives its log up.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub fn keep_state(&self) -> Result<(), DirectoryError> {
+        let state = STORES[1];
+        let keep = || match self.disk.find(&self.path.join(state))? {
+            Found::File => self.disk.rename(
+                &self.path.join(state),
+                &self.path.join(format!("{LEFT}{state}")),
+            ),
+            _ => Ok(()),
+        };
+        keep().map_err(|error| self.io(error))
+    }
+
+    /// The node is no member any more: nobody starts here again by accident.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    pub fn vacate(&self) -> Result<(), DirectoryError> {
+        let (from, to) = (self.path.join(IDENTITY), format!("{LEFT}{IDENTITY}"));
+        let renamed = self.disk.rename(&from, &self.path.join(to));
+        renamed.map_err(|error| self.io(error))
+    }
+
     /// Bytes that may still be written.
     ///
     /// # Errors
@@ -550,6 +597,29 @@ mod tests {
             directory.inspect(Beginning::Usual),
             Err(DirectoryError::Foreign { .. })
         ));
+    }
+
+    #[test]
+    fn a_directory_that_a_node_has_left_is_nobodys() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = settled(&parent);
+        StdDisk
+            .write(&directory.path().join("state.db"), b"data", Access::Private)
+            .unwrap();
+        directory.keep_state().unwrap();
+        directory.vacate().unwrap();
+        let refused = directory.inspect(Beginning::Usual).unwrap_err();
+        assert!(
+            matches!(&refused, DirectoryError::Left { name, .. } if name == "one"),
+            "{refused}"
+        );
+        assert!(!directory.is_settled().unwrap());
+        assert_eq!(directory.look_before_join().unwrap(), Before::Directory);
+        directory.wipe().unwrap();
+        assert_eq!(
+            StdDisk.list(directory.path()).unwrap(),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

@@ -9,8 +9,9 @@ use crate::join::TokenId;
 use crate::node::{Inner, Invitation, InviteError};
 use crate::proto::admin::admin_server::Admin;
 use crate::proto::admin::{
-    AddNodeReply, AddNodeRequest, Done, ListTokensReply, ListTokensRequest, RevokeTokenRequest,
-    StatusReply, StatusRequest, TokenEntry,
+    AddNodeReply, AddNodeRequest, Done, LeaveRequest, ListTokensReply, ListTokensRequest,
+    RemoveNodeRequest, RevokeTokenRequest, SetFailureDomainRequest, StatusReply, StatusRequest,
+    TokenEntry,
 };
 use crate::proto::join::RoleWanted;
 use crate::proto::store::Token;
@@ -90,6 +91,31 @@ impl<R: Runtime> Admin for AdminService<R> {
         let tokens = tokens.map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(Response::new(ListTokensReply {
             tokens: tokens.into_iter().map(entry).collect(),
+        }))
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<RemoveNodeRequest>,
+    ) -> Result<Response<Done>, Status> {
+        self.node
+            .remove(request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn leave(&self, _request: Request<LeaveRequest>) -> Result<Response<Done>, Status> {
+        self.node.leave().await.map(Response::new)
+    }
+
+    async fn set_failure_domain(
+        &self,
+        request: Request<SetFailureDomainRequest>,
+    ) -> Result<Response<Done>, Status> {
+        let domain = request.into_inner().failure_domain;
+        self.node.set_failure_domain(domain.clone()).await?;
+        Ok(Response::new(Done {
+            text: format!("this node's failure domain is {domain:?} from now on"),
         }))
     }
 

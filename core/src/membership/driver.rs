@@ -309,6 +309,8 @@ impl<R: Runtime> Driver<R> {
             Step::HandOverSigner { to } => self.node.hand_over_signer(to).await,
             Step::Remove { nodes } => {
                 for node in nodes {
+                    // A connection of before the removal: afterwards nobody talks to it any more.
+                    let farewell = self.replica.peers().membership(node);
                     let now = R::wall();
                     let remove = store::MemberRemove {
                         id: node.0,
@@ -320,6 +322,7 @@ impl<R: Runtime> Driver<R> {
                         .command(store::command::Body::MemberRemove(remove))
                         .await
                         .map_err(|error| error.to_string())?;
+                    self.node.say_farewell(farewell).await;
                 }
                 Ok(())
             }

@@ -146,10 +146,10 @@ impl MemberFacts {
             id: NodeId(member.id),
             role: Role::from_stored(member.role)?,
             failure_domain: member.failure_domain.clone(),
-            duty: if member.spare_only {
-                Duty::SpareOnly
-            } else {
-                Duty::Any
+            duty: match (member.leaving, member.spare_only) {
+                (true, _) => Duty::Leaving,
+                (false, true) => Duty::SpareOnly,
+                (false, false) => Duty::Any,
             },
             signer,
         })

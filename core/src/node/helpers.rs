@@ -18,7 +18,7 @@ pub(super) fn start<R: Runtime>(inner: &Arc<Inner<R>>) -> Vec<R::Task<()>> {
     let node = || Arc::clone(inner);
     let (members, runner, space) = (node(), node(), node());
     let (founder, sweeper, renewer) = (node(), node(), node());
-    let (role, view) = (node(), node());
+    let (role, view, announcer) = (node(), node(), node());
     vec![
         R::spawn(async move { members.follow_members().await }),
         R::spawn(async move { runner.keep_running().await }),
@@ -27,6 +27,7 @@ pub(super) fn start<R: Runtime>(inner: &Arc<Inner<R>>) -> Vec<R::Task<()>> {
         R::spawn(async move { sweeper.sweep_compacted().await }),
         R::spawn(async move { renewer.renew_certificate().await }),
         R::spawn(role.follow_role()),
+        R::spawn(async move { announcer.announce().await }),
         R::spawn(async move { view.follow_view().await }),
     ]
 }

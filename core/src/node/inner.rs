@@ -31,6 +31,10 @@ pub struct Inner<R: Runtime> {
     authority: Mutex<Option<Authority>>,
     /// Who lives here, as the directory says it.
     inhabitant: Mutex<Inhabitant>,
+    /// With what this node fails together: as configured, or as an operator said since.
+    failure_domain: Mutex<String>,
+    /// Held by whoever reads a row of the member table in order to change it.
+    row_changes: tokio::sync::Mutex<()>,
     /// As of which log index the members are as they are.
     changed_at: AtomicU64,
     /// The cluster as this node sees it, while it leads.
@@ -47,13 +51,15 @@ impl<R: Runtime> Inner<R> {
     ) -> Self {
         Self {
             files: IdentityFiles::new(directory.disk().clone(), directory.path()),
-            config,
             directory,
             replica,
             authority: Mutex::new(authority),
             inhabitant: Mutex::new(inhabitant),
+            failure_domain: Mutex::new(config.failure_domain.clone()),
+            row_changes: tokio::sync::Mutex::new(()),
             changed_at: AtomicU64::new(0),
             status: Mutex::default(),
+            config,
         }
     }
 
@@ -104,6 +110,25 @@ impl<R: Runtime> Inner<R> {
         self.directory.settle(&changed)?;
         *inhabitant = changed;
         Ok(())
+    }
+
+    pub(super) fn failure_domain(&self) -> String {
+        self.failure_domain
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn note_failure_domain(&self, failure_domain: String) {
+        *self
+            .failure_domain
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = failure_domain;
+    }
+
+    /// One change of a row at a time: it is read, changed and written as a whole.
+    pub(super) async fn row_changes(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.row_changes.lock().await
     }
 
     /// Who it is.

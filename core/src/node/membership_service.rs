@@ -10,17 +10,19 @@ use super::origin::addresses;
 use crate::ids::{LogIndex, NodeId};
 use crate::join::founder;
 use crate::join::service::decide_relayed;
-use crate::proto::admin::{StatusReply, StatusRequest};
+use crate::proto::admin::{Done, RemoveNodeRequest, StatusReply, StatusRequest};
+use crate::proto::join::membership_client::MembershipClient;
 use crate::proto::join::membership_server::Membership;
 use crate::proto::join::{
-    MemberView, RelayedSubmit, RenewReply, RenewRequest, SignerHandOver, SignerTaken, SubmitReply,
-    ViewTaken,
+    Described, Description, MemberView, RelayedSubmit, RenewReply, RenewRequest, SignerHandOver,
+    SignerTaken, SubmitReply, ViewTaken,
 };
 use crate::proto::store::Member;
 use crate::raft::server::sender;
 use crate::runtime::Runtime;
 use crate::tls::config::Credentials;
 use crate::tls::{Authority, NodeSubject, PrivateKey, Validity, request};
+use crate::transport::Channel;
 
 /// The service of one node.
 pub(super) struct MembershipService<R: Runtime> {
@@ -67,6 +69,25 @@ impl<R: Runtime> Membership for MembershipService<R> {
         let status = self.node.own_status_reply();
         let status = status.ok_or_else(|| Status::unavailable("this node does not lead"))?;
         Ok(Response::new(status))
+    }
+
+    async fn remove(&self, request: Request<RemoveNodeRequest>) -> Result<Response<Done>, Status> {
+        if self.node.own_status().is_none() {
+            return Err(Status::unavailable("this node does not lead"));
+        }
+        self.node
+            .remove_here(request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn describe(&self, request: Request<Description>) -> Result<Response<Described>, Status> {
+        let from = sender(&request)?;
+        if self.node.own_status().is_none() {
+            return Err(Status::unavailable("this node does not lead"));
+        }
+        self.node.describe_here(from, request.into_inner()).await?;
+        Ok(Response::new(Described {}))
     }
 
     async fn hand_over_signer(
@@ -128,6 +149,14 @@ impl<R: Runtime> Inner<R> {
         shown
             .map(drop)
             .map_err(|status| status.message().to_owned())
+    }
+
+    /// Lets a member that has just been removed know, over a connection that still stands. It is only a courtesy: nobody listens
+    /// to the member any more, whether it knows or not.
+    pub(crate) async fn say_farewell(&self, mut member: MembershipClient<Channel<R>>) {
+        let mut request = Request::new(self.newest_view().to_message());
+        request.set_timeout(self.replica().timing().heartbeat() * 4);
+        drop(member.show(request).await);
     }
 
     /// Gives the signing key to a member that is about to vote.

@@ -53,8 +53,13 @@ impl<R: Runtime> Inner<R> {
 
     async fn lay_down_log(&self) -> Result<(), NodeError> {
         tracing::info!("this node is a spare from now on, and holds no data");
+        let view = self.view().get();
+        let row = view.members.get(&self.who().node);
         self.note_holds_log(false)?;
         self.replica().close().await;
+        if row.is_some_and(|row| row.leaving) {
+            self.directory().keep_state()?;
+        }
         self.directory().remove_stores()?;
         Ok(())
     }

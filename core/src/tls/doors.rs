@@ -8,6 +8,7 @@ use tonic::Status;
 use super::peer::{Standing, judge};
 use super::secure::Peer;
 use crate::join::SharedView;
+use crate::proto::store::Role;
 use crate::transport::{Body, Connection, Handler, Request, Services};
 
 /// The calls that a node from the future may make.
@@ -18,6 +19,16 @@ const RAFT_CALLS: [&str; 6] = [
     "/quorate.peer.v1.Peer/InstallSnapshot",
     "/quorate.peer.v1.Peer/TransferLeader",
     "/quorate.peer.v1.Peer/Recall",
+];
+
+/// The calls of ours that a spare may make: nothing that it could change the cluster with but its own row (R7).
+const SPARE_CALLS: [&str; 6] = [
+    "/quorate.join.v1.Membership/Relay",
+    "/quorate.join.v1.Membership/Renew",
+    "/quorate.join.v1.Membership/Status",
+    "/quorate.join.v1.Membership/Describe",
+    "/quorate.peer.v1.Peer/Recall",
+    "/quorate.peer.v1.Peer/Report",
 ];
 
 /// Our own services begin so; whatever else members call is the etcd API, which spares forward.
@@ -48,14 +59,20 @@ impl<E> Doors<E> {
     fn open_to(&self, peer: &Peer, path: &str) -> Option<&Arc<Services>> {
         match peer {
             Peer::Stranger { .. } => Some(&self.strangers),
-            Peer::Node {
-                standing: Standing::Member,
-                ..
-            } => Some(&self.members),
             Peer::Node { identity, .. } => {
-                // Its admission may have been applied since the handshake.
-                let arrived = judge(&self.view.get(), identity) == Ok(Standing::Member);
-                (arrived || RAFT_CALLS.contains(&path)).then_some(&self.members)
+                // Judged anew: its admission may have been applied since the handshake, and its role changes.
+                let view = self.view.get();
+                let allowed = match judge(&view, identity) {
+                    Ok(Standing::Member) => {
+                        let role = view.members.get(&identity.node).map(|row| row.role);
+                        role != Some(i32::from(Role::Spare))
+                            || !path.starts_with(OURS)
+                            || SPARE_CALLS.contains(&path)
+                    }
+                    Ok(Standing::AheadOfUs) => RAFT_CALLS.contains(&path),
+                    Err(_) => false,
+                };
+                allowed.then_some(&self.members)
             }
         }
     }
@@ -74,7 +91,7 @@ impl<E: Handler<Peer>> Handler<Peer> for Doors<E> {
             }
             Some(_) => Arc::clone(&self.etcd).handle(connection, request).await,
             None => Status::permission_denied(
-                "this node has not applied your admission yet: only Raft's calls are open",
+                "this call is not open to a spare, nor to a node whose admission is not applied here yet",
             )
             .into_http(),
         }

@@ -42,6 +42,7 @@ fn member() -> Member {
         feature_level: 1,
         key_hash: bytes("hash"),
         spare_only: true,
+        leaving: false,
     }
 }
 
@@ -161,6 +162,11 @@ fn encoded() -> String {
         .encode_to_vec(),
     );
     line("Member", member().encode_to_vec());
+    let leaving = Member {
+        leaving: true,
+        ..member()
+    };
+    line("Member.leaving", leaving.encode_to_vec());
     line("Token", token().encode_to_vec());
     line("Tombstone", tombstone().encode_to_vec());
     line(

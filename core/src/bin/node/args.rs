@@ -27,6 +27,14 @@ pub(crate) enum Command {
     /// Show or take back tokens that nodes could join with.
     #[command(subcommand)]
     Token(commands::TokenCommand),
+    /// Take a member out of the cluster for good.
+    #[command(long_about = commands::ABOUT_REMOVE)]
+    RemoveNode(commands::RemoveNodeArguments),
+    /// Take this machine's node out of its cluster.
+    #[command(long_about = commands::ABOUT_LEAVE)]
+    Leave(commands::LeaveArguments),
+    /// Say anew with what this machine's node fails together.
+    SetFailureDomain(commands::FailureDomainArguments),
     /// Show the members of a cluster, who leads, and how many more may fail.
     #[command(long_about = status::ABOUT)]
     Status(status::Arguments),

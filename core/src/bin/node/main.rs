@@ -2,7 +2,7 @@
 //!
 //! * `args` what the user typed; `settings` those of a node, from flags, environment and file
 //! * `config` the settings, checked; `start` runs a node with them; `log` is how it logs
-//! * `admin` the socket by which commands reach their own node, and the commands `add-node` and `token`
+//! * `admin` the socket by which commands reach their own node, and the commands that change the cluster
 //! * `status` asks nodes how they are
 //! * `demo` and `bench` the commands that run clusters of their own; `processes` are the nodes of these
 //! * `client` how commands talk to nodes
@@ -38,6 +38,9 @@ fn main() -> ExitCode {
         Command::Join(arguments) => start::join(arguments),
         Command::AddNode(arguments) => admin::commands::add_node(arguments),
         Command::Token(command) => admin::commands::token(command),
+        Command::RemoveNode(arguments) => admin::commands::remove_node(arguments),
+        Command::Leave(arguments) => admin::commands::leave(arguments),
+        Command::SetFailureDomain(arguments) => admin::commands::set_failure_domain(arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -20,6 +20,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// How long a node that has left goes on answering commands.
+const FAREWELL: Duration = Duration::from_millis(300);
 /// Threads for work that blocks, beside the ones that each database has for itself.
 const BLOCKING_THREADS: usize = 4;
 
@@ -163,9 +165,26 @@ where
         admin::serve(&data_dir, node.handle())?;
         let (client, peer) = (node.client_address(), node.peer_address());
         tracing::info!(node = %node.identity().node, name, client, peer, "serving");
-        let signal = stop.received().await;
-        tracing::info!(signal, "stopping");
+        let handle = node.handle();
+        let gone = tokio::select! {
+            signal = stop.received() => {
+                tracing::info!(signal, "stopping");
+                false
+            }
+            () = handle.wait_gone() => {
+                tracing::info!("this node is no member of its cluster any more; stopping");
+                true
+            }
+        };
+        if gone {
+            // Whoever asked for it still waits for the answer.
+            tokio::time::sleep(FAREWELL).await;
+        }
         node.stop().await;
+        if gone {
+            let vacated = handle.directory().vacate();
+            vacated.context(Exit::DataDirectory, "marking the directory as left")?;
+        }
         tracing::info!("stopped");
         Ok(())
     })

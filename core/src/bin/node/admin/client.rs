@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use super::path::SocketPath;
 use crate::exit::{Context, Exit, Failure};
 
-/// Longer than a node may need for a request that the whole cluster has to agree on.
+/// Longer than a node may need for a request that the whole cluster has to agree on, removals included.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 

@@ -1,15 +1,16 @@
-//! `quorate add-node` and `quorate token`.
+//! `quorate add-node`, `token`, `remove-node`, `leave` and `set-failure-domain`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use quorate::proto::admin::{
-    AddNodeReply, AddNodeRequest, ListTokensRequest, RevokeTokenRequest, TokenEntry,
+    AddNodeReply, AddNodeRequest, Done, LeaveRequest, ListTokensRequest, RemoveNodeRequest,
+    RevokeTokenRequest, SetFailureDomainRequest, TokenEntry,
 };
 use serde_json::json;
 
-use super::client::call;
+use super::client::{Client, call};
 use crate::exit::Failure;
 
 /// The long help of `quorate add-node`.
@@ -19,6 +20,21 @@ Let one more node join the cluster: prints the line to run on the other machine.
 The line holds a token, every address of the cluster and the fingerprint of its certificate authority. The token is used up by the \
 first node that joins with it and expires in an hour, unless --uses or --ttl say otherwise; a join that fails does not use it up. \
 Whoever has the line can join: treat it as a password.";
+
+/// The long help of `quorate remove-node`.
+pub(crate) const ABOUT_REMOVE: &str = "\
+Take a member out of the cluster for good.
+
+Its roles go to others first, one safe step at a time; what would lose the quorum is refused, with the reason. Afterwards its \
+certificate is worthless: to come back it has to join anew. The command may be repeated. To take a node out that still runs, `quorate \
+leave` on that node does the same and keeps a copy of its data.";
+
+/// The long help of `quorate leave`.
+pub(crate) const ABOUT_LEAVE: &str = "\
+Take this machine's node out of its cluster.
+
+Leadership and roles go to others first. When the node is out it stops; what it held stays in its data directory as a copy, under \
+names that begin with left.";
 
 /// How a command finds its node.
 #[derive(Debug, Args)]
@@ -71,6 +87,34 @@ pub(crate) enum Role {
     Any,
     /// Never more than a spare, which holds no data.
     Spare,
+}
+
+/// `quorate remove-node`
+#[derive(Debug, Args)]
+pub(crate) struct RemoveNodeArguments {
+    #[command(flatten)]
+    target: Target,
+    /// The member's name, or its id in hexadecimal.
+    node: String,
+    /// Remove it although it does not answer: it must never come back.
+    #[arg(long)]
+    force: bool,
+}
+
+/// `quorate leave`
+#[derive(Debug, Args)]
+pub(crate) struct LeaveArguments {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// `quorate set-failure-domain`
+#[derive(Debug, Args)]
+pub(crate) struct FailureDomainArguments {
+    #[command(flatten)]
+    target: Target,
+    /// What this machine's node shares with those that fail together with it: a rack, a room, a site.
+    domain: String,
 }
 
 /// `quorate token`
@@ -135,6 +179,42 @@ fn as_json(reply: &AddNodeReply) -> serde_json::Value {
         "uses": reply.uses,
         "addresses": reply.addresses,
     })
+}
+
+/// `quorate remove-node`
+pub(crate) fn remove_node(arguments: RemoveNodeArguments) -> Result<(), Failure> {
+    let request = RemoveNodeRequest {
+        node: arguments.node,
+        force: arguments.force,
+    };
+    done(&arguments.target, async |mut node: Client| {
+        Ok(node.remove_node(request).await?.into_inner())
+    })
+}
+
+/// `quorate leave`
+pub(crate) fn leave(arguments: LeaveArguments) -> Result<(), Failure> {
+    done(&arguments.target, async |mut node: Client| {
+        Ok(node.leave(LeaveRequest {}).await?.into_inner())
+    })
+}
+
+/// `quorate set-failure-domain`
+pub(crate) fn set_failure_domain(arguments: FailureDomainArguments) -> Result<(), Failure> {
+    let request = SetFailureDomainRequest {
+        failure_domain: arguments.domain,
+    };
+    done(&arguments.target, async |mut node: Client| {
+        Ok(node.set_failure_domain(request).await?.into_inner())
+    })
+}
+
+fn done(
+    target: &Target,
+    ask: impl AsyncFnOnce(Client) -> Result<Done, Failure>,
+) -> Result<(), Failure> {
+    println!("{}", call(&target.data_dir, ask)?.text);
+    Ok(())
 }
 
 /// `quorate token`

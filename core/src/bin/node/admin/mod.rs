@@ -5,7 +5,7 @@
 //! * `client` how a command calls it
 //! * `commands` `add-node` and `token`
 
-mod client;
+pub(crate) mod client;
 pub(crate) mod commands;
 mod path;
 mod server;

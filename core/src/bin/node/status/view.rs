@@ -76,8 +76,8 @@ impl View {
         }
     }
 
-    pub(super) fn json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("a view has only string keys")
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("a view has only string keys")
     }
 
     pub(super) fn table(&self) -> String {
@@ -252,6 +252,9 @@ mod tests {
     #[test]
     fn ids_are_strings_in_json() {
         let json = View::new(&[(member(u64::MAX), answer(u64::MAX))]).json();
-        assert!(json.contains(r#""leader": "ffffffffffffffff""#), "{json}");
+        assert!(
+            json.to_string().contains(r#""leader":"ffffffffffffffff""#),
+            "{json}"
+        );
     }
 }
