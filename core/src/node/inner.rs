@@ -18,7 +18,7 @@ use crate::proto::peer::ReportResponse;
 use crate::raft::peers::Identity;
 use crate::raft::replica::Replica;
 use crate::runtime::Runtime;
-use crate::state::{Roster, StateError};
+use crate::state::{Reader, Roster, StateError};
 use crate::tls::{Authority, Validity};
 
 /// What services and helpers share.
@@ -263,7 +263,7 @@ impl<R: Runtime> Inner<R> {
         let Some(readers) = self.replica.readers() else {
             return Ok(None);
         };
-        let roster = readers.with(|reader| reader.roster())?;
+        let roster = readers.with(Reader::roster)?;
         Ok(Some(roster).filter(|roster| roster.cluster.is_some()))
     }
 

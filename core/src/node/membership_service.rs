@@ -95,7 +95,7 @@ impl<R: Runtime> Membership for MembershipService<R> {
         request: Request<SignerHandOver>,
     ) -> Result<Response<SignerTaken>, Status> {
         let from = sender(&request)?;
-        self.node.take_signer(request.into_inner())?;
+        self.node.take_signer(request.get_ref())?;
         tracing::info!(%from, "the cluster's signing key was taken over");
         Ok(Response::new(SignerTaken {}))
     }
@@ -122,7 +122,7 @@ impl<R: Runtime> Inner<R> {
     }
 
     /// Keeps a signing key, if it belongs to an authority that the cluster trusts.
-    fn take_signer(&self, offered: SignerHandOver) -> Result<(), Status> {
+    fn take_signer(&self, offered: &SignerHandOver) -> Result<(), Status> {
         let seed = <[u8; 32]>::try_from(&offered.seed[..])
             .map_err(|_| Status::invalid_argument("a signing key has 32 bytes"))?;
         let certificate = CertificateDer::from(offered.certificate.to_vec());

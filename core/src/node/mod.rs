@@ -256,7 +256,7 @@ impl<R: Runtime> Node<R> {
         self.stops.push(stop);
         self.servers.push(R::spawn(async move {
             serve::<R, _, _>(listener, Plain, front, options, async {
-                drop(stopped.await)
+                drop(stopped.await);
             })
             .await;
         }));

@@ -178,7 +178,7 @@ impl<R: Runtime, S: Stream> Secure<S> for NodeTls<R> {
         let mut views = self.view.subscribe();
         while self.still_welcome(peer).is_ok() {
             if views.changed().await.is_err() {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

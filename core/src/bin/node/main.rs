@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Command::AddNode(arguments) => admin::commands::add_node(arguments),
         Command::Token(command) => admin::commands::token(command),
         Command::RemoveNode(arguments) => admin::commands::remove_node(arguments),
-        Command::Leave(arguments) => admin::commands::leave(arguments),
+        Command::Leave(arguments) => admin::commands::leave(&arguments),
         Command::SetFailureDomain(arguments) => admin::commands::set_failure_domain(arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),

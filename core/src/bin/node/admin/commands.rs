@@ -193,7 +193,7 @@ pub(crate) fn remove_node(arguments: RemoveNodeArguments) -> Result<(), Failure>
 }
 
 /// `quorate leave`
-pub(crate) fn leave(arguments: LeaveArguments) -> Result<(), Failure> {
+pub(crate) fn leave(arguments: &LeaveArguments) -> Result<(), Failure> {
     done(&arguments.target, async |mut node: Client| {
         Ok(node.leave(LeaveRequest {}).await?.into_inner())
     })
