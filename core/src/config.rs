@@ -24,6 +24,8 @@ pub struct NodeConfig {
     pub failure_domain: String,
     /// Raft's times, before they are fitted to the disk.
     pub timing: Timing,
+    /// How clients are told apart from everybody else.
+    pub client_access: ClientAccess,
     /// Connections of clients at a time.
     pub max_client_connections: u32,
     /// Below this much free space the node takes no writes.
@@ -32,6 +34,15 @@ pub struct NodeConfig {
     pub reserve_bytes: u64,
     /// How long a stopping node waits for requests in progress.
     pub drain: Duration,
+}
+
+/// How clients are told apart from everybody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAccess {
+    /// Not at all, and in plain text: right where only this machine's own processes can connect.
+    Anyone,
+    /// By a certificate of the cluster, over TLS.
+    Certificate,
 }
 
 /// What starting is allowed to do with the data directory.

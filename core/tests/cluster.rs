@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::config::{Beginning, NodeConfig};
+use quorate::config::{Beginning, ClientAccess, NodeConfig};
 use quorate::node::{Invitation, Node, Wipe, join};
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::join::RoleWanted;
@@ -39,6 +39,7 @@ fn config(directory: &Path, name: &str) -> NodeConfig {
         advertise_client: vec![],
         failure_domain: String::new(),
         timing: Timing::default(),
+        client_access: ClientAccess::Anyone,
         max_client_connections: 64,
         min_free_bytes: 0,
         reserve_bytes: 4096,

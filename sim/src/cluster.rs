@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use quorate::config::{Beginning, NodeConfig};
+use quorate::config::{Beginning, ClientAccess, NodeConfig};
 use quorate::join::JoinLine;
 use quorate::node::{Inner, Invitation, Node, NodeError, Wipe, join};
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
@@ -693,6 +693,7 @@ fn config(host: HostId, timing: Timing) -> NodeConfig {
         advertise_client: vec![format!("http://{}:7000", host.ip())],
         failure_domain: String::new(),
         timing,
+        client_access: ClientAccess::Anyone,
         max_client_connections: 64,
         min_free_bytes: 64 * 1024,
         reserve_bytes: 16 * 1024,

@@ -9,9 +9,9 @@ use crate::join::TokenId;
 use crate::node::{Inner, Invitation, InviteError};
 use crate::proto::admin::admin_server::Admin;
 use crate::proto::admin::{
-    AddNodeReply, AddNodeRequest, Done, LeaveRequest, ListTokensReply, ListTokensRequest,
-    RemoveNodeRequest, RevokeTokenRequest, SetFailureDomainRequest, StatusReply, StatusRequest,
-    TokenEntry,
+    AddNodeReply, AddNodeRequest, ClientCertificate, ClientCertificateRequest, Done, LeaveRequest,
+    ListTokensReply, ListTokensRequest, RemoveNodeRequest, RevokeTokenRequest,
+    SetFailureDomainRequest, StatusReply, StatusRequest, TokenEntry,
 };
 use crate::proto::join::RoleWanted;
 use crate::proto::store::Token;
@@ -100,6 +100,16 @@ impl<R: Runtime> Admin for AdminService<R> {
     ) -> Result<Response<Done>, Status> {
         self.node
             .remove(request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn issue_client_certificate(
+        &self,
+        request: Request<ClientCertificateRequest>,
+    ) -> Result<Response<ClientCertificate>, Status> {
+        self.node
+            .client_certificate(request.into_inner())
             .await
             .map(Response::new)
     }

@@ -34,7 +34,16 @@ impl<R: Runtime> Inner<R> {
             if is_said(&wanted, row) {
                 return;
             }
-            if let Err(status) = self.describe(wanted).await {
+            let moved = wanted.client_addresses != row.client_addresses;
+            let described = self.describe(wanted).await;
+            if described.is_ok()
+                && moved
+                && let Err(error) = self.renew().await
+            {
+                // It names the hosts under which clients reach this node.
+                tracing::warn!(error, "the certificate still names the old addresses");
+            }
+            if let Err(status) = described {
                 tracing::debug!(
                     status = status.message(),
                     "the member table could not be brought up to date; it is tried again"

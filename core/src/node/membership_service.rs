@@ -1,6 +1,7 @@
 //! What members ask of one another beside Raft: relayed joins, the signing key, new certificates.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use tonic::{Request, Response, Status};
@@ -10,7 +11,10 @@ use super::origin::addresses;
 use crate::ids::{LogIndex, NodeId};
 use crate::join::founder;
 use crate::join::service::decide_relayed;
-use crate::proto::admin::{Done, RemoveNodeRequest, StatusReply, StatusRequest};
+use crate::proto::admin::{
+    ClientCertificate, ClientCertificateRequest, Done, RemoveNodeRequest, StatusReply,
+    StatusRequest,
+};
 use crate::proto::join::membership_client::MembershipClient;
 use crate::proto::join::membership_server::Membership;
 use crate::proto::join::{
@@ -21,7 +25,8 @@ use crate::proto::store::Member;
 use crate::raft::server::sender;
 use crate::runtime::Runtime;
 use crate::tls::config::Credentials;
-use crate::tls::{Authority, NodeSubject, PrivateKey, Validity, request};
+use crate::tls::validity::AUTHORITY_LIFE;
+use crate::tls::{Authority, NodeSubject, PrivateKey, PublicKey, Validity, request};
 use crate::transport::Channel;
 
 /// The service of one node.
@@ -81,6 +86,15 @@ impl<R: Runtime> Membership for MembershipService<R> {
             .map(Response::new)
     }
 
+    async fn issue_client_certificate(
+        &self,
+        request: Request<ClientCertificateRequest>,
+    ) -> Result<Response<ClientCertificate>, Status> {
+        self.node
+            .client_certificate_here(request.get_ref())
+            .map(Response::new)
+    }
+
     async fn describe(&self, request: Request<Description>) -> Result<Response<Described>, Status> {
         let from = sender(&request)?;
         if self.node.own_status().is_none() {
@@ -119,6 +133,59 @@ impl<R: Runtime> Inner<R> {
         })?;
         founder::sign::<R>(&authority, &subject_of(member, view.epoch), key)
             .map_err(|error| Status::internal(error.to_string()))
+    }
+
+    /// A certificate for a client of the etcd API, signed here or by the leader.
+    ///
+    /// # Errors
+    /// When the request makes no sense, or nobody can sign.
+    pub async fn client_certificate(
+        &self,
+        request: ClientCertificateRequest,
+    ) -> Result<ClientCertificate, Status> {
+        if self.authority().is_some() {
+            return self.client_certificate_here(&request);
+        }
+        let leader = self.leader();
+        let leader = leader.ok_or_else(|| Status::unavailable("nobody leads the cluster"))?;
+        let mut request = Request::new(request);
+        request.set_timeout(self.replica().timing().request_timeout());
+        let mut leader = self.replica().peers().membership(leader);
+        Ok(leader.issue_client_certificate(request).await?.into_inner())
+    }
+
+    fn client_certificate_here(
+        &self,
+        request: &ClientCertificateRequest,
+    ) -> Result<ClientCertificate, Status> {
+        let name = &request.name;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if name.is_empty() || name.len() > 63 || !name.bytes().all(plain) {
+            return Err(Status::invalid_argument(
+                "a client's name has 1 to 63 letters, digits, hyphens, dots and underscores",
+            ));
+        }
+        let life = Duration::from_millis(request.ttl_ms);
+        if life.is_zero() || life > AUTHORITY_LIFE {
+            return Err(Status::invalid_argument(
+                "a certificate is good for more than nothing, and for 20 years at most",
+            ));
+        }
+        let key = PublicKey::from_spki(&request.public_key)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let authority = self.authority().ok_or_else(|| {
+            Status::unavailable("this node does not hold the cluster's signing key")
+        })?;
+        let validity = Validity::starting(R::wall(), life);
+        let certificate = authority.issue_client(name, key, founder::serial::<R>(), validity);
+        let certificate = certificate.map_err(|error| Status::internal(error.to_string()))?;
+        tracing::info!(client = name, "a client's certificate was issued");
+        let view = self.view().get();
+        let trusted = view.trusted.iter().map(|ca| ca.to_vec().into());
+        Ok(ClientCertificate {
+            certificate: certificate.to_vec().into(),
+            trusted_cas: trusted.collect(),
+        })
     }
 
     /// Keeps a signing key, if it belongs to an authority that the cluster trusts.
@@ -183,9 +250,16 @@ impl<R: Runtime> Inner<R> {
     pub(super) async fn renew_if_due(&self) -> Result<(), String> {
         let tls = self.replica().peers().tls();
         let validity = Validity::of(&tls.certificate()).map_err(|error| error.to_string())?;
-        if !validity.needs_renewal(R::wall()) {
-            return Ok(());
+        if validity.needs_renewal(R::wall()) {
+            self.renew().await
+        } else {
+            Ok(())
         }
+    }
+
+    /// Asks for a new certificate for the same key: for a further year, and for the addresses that the member table has now.
+    pub(super) async fn renew(&self) -> Result<(), String> {
+        let tls = self.replica().peers().tls();
         let kept = self.files().read().map_err(|error| error.to_string())?;
         let kept = kept.ok_or("the node's identity is not on its disk")?;
         let (key, me) = (kept.credentials.key().clone(), self.who());

@@ -33,7 +33,7 @@ pub use inner::Inner;
 pub use inviting::{Invitation, InviteError};
 pub use join::{Wipe, join};
 
-use crate::config::{Beginning, NodeConfig};
+use crate::config::{Beginning, ClientAccess, NodeConfig};
 use crate::database::Place;
 use crate::directory::{Directory, DirectoryError};
 use crate::etcd::ClientApi;
@@ -252,14 +252,19 @@ impl<R: Runtime> Node<R> {
             drain_timeout: config.drain,
             http1: Http1::Served,
         };
+        let access = config.client_access;
         let (stop, stopped) = oneshot::channel();
         self.stops.push(stop);
-        self.servers.push(R::spawn(async move {
-            serve::<R, _, _>(listener, Plain, front, options, async {
-                drop(stopped.await);
-            })
-            .await;
-        }));
+        let stopped = async { drop(stopped.await) };
+        self.servers.push(match access {
+            ClientAccess::Anyone => {
+                R::spawn(serve::<R, _, _>(listener, Plain, front, options, stopped))
+            }
+            ClientAccess::Certificate => {
+                let tls = self.inner.replica().peers().tls().api();
+                R::spawn(serve::<R, _, _>(listener, tls, front, options, stopped))
+            }
+        });
     }
 
     /// Starts what runs beside the services.

@@ -1,6 +1,6 @@
 //! What the user typed, before anything is checked.
 
-use crate::admin::commands;
+use crate::admin::{client_cert, commands};
 use crate::{bench, demo, start, status};
 use clap::{Parser, Subcommand};
 
@@ -33,6 +33,9 @@ pub(crate) enum Command {
     /// Take this machine's node out of its cluster.
     #[command(long_about = commands::ABOUT_LEAVE)]
     Leave(commands::LeaveArguments),
+    /// Issue a certificate for a client of the etcd API on another machine.
+    #[command(long_about = client_cert::ABOUT)]
+    ClientCert(client_cert::Arguments),
     /// Say anew with what this machine's node fails together.
     SetFailureDomain(commands::FailureDomainArguments),
     /// Show the members of a cluster, who leads, and how many more may fail.

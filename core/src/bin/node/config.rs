@@ -2,7 +2,7 @@
 
 use crate::exit::Failure;
 use crate::settings::{LogFormat, Settings};
-use quorate::config::NodeConfig;
+use quorate::config::{ClientAccess, NodeConfig};
 use quorate::raft::config::{DEFAULT_HEARTBEAT, Timing};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -28,6 +28,8 @@ const LONGEST_NAME: usize = 63;
 pub(crate) struct Config {
     pub(crate) node: NodeConfig,
     pub(crate) log: Log,
+    /// Other machines' clients are served without asking who they are.
+    pub(crate) insecure_client: bool,
 }
 
 /// What is logged and how it looks.
@@ -55,7 +57,18 @@ impl Config {
         );
         let client = errors.address("--listen-client", &listen_client);
         let peer = errors.address("--listen-peer", &listen_peer);
+        let insecure = settings.insecure_client.unwrap_or(false);
+        let local = client.as_ref().is_some_and(|(host, _)| is_loopback(host));
+        let (client_access, scheme) = match (local, insecure) {
+            (true, _) => (ClientAccess::Anyone, ""),
+            (false, true) => (ClientAccess::Anyone, "http://"),
+            (false, false) => (ClientAccess::Certificate, "https://"),
+        };
         let advertise_client = errors.advertised("client", settings.advertise_client, client);
+        let advertise_client = advertise_client
+            .into_iter()
+            .map(|address| format!("{scheme}{address}"))
+            .collect();
         let advertise_peer = errors.advertised("peer", settings.advertise_peer, peer);
         let heartbeat = settings
             .heartbeat_ms
@@ -90,14 +103,25 @@ impl Config {
             advertise_peer,
             advertise_client,
             failure_domain,
+            client_access,
             timing: Timing::new(heartbeat),
             max_client_connections: connections,
             min_free_bytes: min_free_mib * MIB,
             reserve_bytes: RESERVE_BYTES,
             drain,
         };
-        Ok(Self { node, log })
+        Ok(Self {
+            node,
+            log,
+            insecure_client: insecure && !local,
+        })
     }
+}
+
+/// Whether only processes of this machine can connect to an address.
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// What is wrong so far.
@@ -240,6 +264,27 @@ mod tests {
         for part in ["--name", "--listen-client", "--heartbeat-ms", "--log-level"] {
             assert!(error.contains(part), "{part} in {error}");
         }
+    }
+
+    #[test]
+    fn clients_of_other_machines_need_a_certificate_unless_somebody_insists() {
+        let at = |listen: &str, insecure| {
+            let checked = check(|settings: &mut Settings| {
+                settings.listen_client = Some(listen.into());
+                settings.insecure_client = Some(insecure);
+            });
+            let node = checked.unwrap().node;
+            (node.client_access, node.advertise_client[0].clone())
+        };
+        use ClientAccess::{Anyone, Certificate};
+        for local in ["127.0.0.1:1", "localhost:1", "[::1]:1"] {
+            assert_eq!(at(local, false), (Anyone, local.into()));
+        }
+        assert_eq!(
+            at("10.0.0.1:1", false),
+            (Certificate, "https://10.0.0.1:1".into())
+        );
+        assert_eq!(at("10.0.0.1:1", true), (Anyone, "http://10.0.0.1:1".into()));
     }
 
     #[test]

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::AddNode(arguments) => admin::commands::add_node(arguments),
         Command::Token(command) => admin::commands::token(command),
         Command::RemoveNode(arguments) => admin::commands::remove_node(arguments),
+        Command::ClientCert(arguments) => admin::client_cert::run(&arguments),
         Command::Leave(arguments) => admin::commands::leave(&arguments),
         Command::SetFailureDomain(arguments) => admin::commands::set_failure_domain(arguments),
         Command::Status(arguments) => status::run(&arguments),

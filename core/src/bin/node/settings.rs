@@ -33,6 +33,10 @@ pub(crate) struct Settings {
         value_delimiter = ','
     )]
     pub(crate) advertise_client: Option<Vec<String>>,
+    /// Serve clients in plain text and without asking who they are, although not only this machine can connect. Otherwise
+    /// clients elsewhere need TLS and a certificate of `quorate client-cert`
+    #[arg(long, env = "QUORATE_INSECURE_CLIENT", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) insecure_client: Option<bool>,
     /// How the other nodes reach this one, the best address first, separated by commas [default: where they are served]
     #[arg(
         long,
@@ -91,6 +95,7 @@ impl Settings {
             listen_client: self.listen_client.or(those.listen_client),
             listen_peer: self.listen_peer.or(those.listen_peer),
             advertise_client: self.advertise_client.or(those.advertise_client),
+            insecure_client: self.insecure_client.or(those.insecure_client),
             advertise_peer: self.advertise_peer.or(those.advertise_peer),
             failure_domain: self.failure_domain.or(those.failure_domain),
             heartbeat_ms: self.heartbeat_ms.or(those.heartbeat_ms),

@@ -160,8 +160,12 @@ where
         .context(Exit::Failed, "starting the runtime")?;
     runtime.block_on(async {
         let stop = StopSignals::listen()?;
+        let insecure = config.insecure_client;
         let (name, data_dir) = (config.node.name.clone(), config.node.data_dir.clone());
         let node = begin(config.node).await.map_err(|error| refusal(&error))?;
+        if insecure {
+            tracing::warn!("clients of other machines are served in plain text, and nobody asks who they are (--insecure-client)");
+        }
         admin::serve(&data_dir, node.handle())?;
         let (client, peer) = (node.client_address(), node.peer_address());
         tracing::info!(node = %node.identity().node, name, client, peer, "serving");

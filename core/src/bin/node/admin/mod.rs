@@ -3,9 +3,11 @@
 //! * `path` where it is
 //! * `server` serves the admin service on it
 //! * `client` how a command calls it
-//! * `commands` `add-node` and `token`
+//! * `commands` those that change the cluster
+//! * `client_cert` issues a certificate for a client
 
 pub(crate) mod client;
+pub(crate) mod client_cert;
 pub(crate) mod commands;
 mod path;
 mod server;
