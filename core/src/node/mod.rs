@@ -11,6 +11,7 @@
 //! | `leaving.rs` | how a member changes what is said of it, leaves, and is removed |
 //! | `inviting.rs` | tokens and admissions, as the leader decides them |
 //! | `membership_service.rs` | what members ask of one another beside Raft: relayed joins, the signing key, new certificates |
+//! | `recover.rs` | a survivor of a lost quorum goes on alone |
 //! | `join.rs` | [`join`]: makes a directory the home of a new member |
 
 mod front;
@@ -21,6 +22,7 @@ mod join;
 mod leaving;
 mod membership_service;
 mod origin;
+pub mod recover;
 mod role;
 
 use std::io;

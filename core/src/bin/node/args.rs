@@ -1,7 +1,7 @@
 //! What the user typed, before anything is checked.
 
 use crate::admin::{client_cert, commands};
-use crate::{bench, demo, start, status};
+use crate::{bench, demo, recover, start, status};
 use clap::{Parser, Subcommand};
 
 /// A small, highly available datastore: SQLite replicated by Raft behind the etcd v3 API.
@@ -33,6 +33,9 @@ pub(crate) enum Command {
     /// Take this machine's node out of its cluster.
     #[command(long_about = commands::ABOUT_LEAVE)]
     Leave(commands::LeaveArguments),
+    /// Go on with this node alone when most voters are lost for good.
+    #[command(long_about = recover::ABOUT)]
+    Recover(recover::Arguments),
     /// Issue a certificate for a client of the etcd API on another machine.
     #[command(long_about = client_cert::ABOUT)]
     ClientCert(client_cert::Arguments),

@@ -3,6 +3,7 @@
 //! * `args` what the user typed; `settings` those of a node, from flags, environment and file
 //! * `config` the settings, checked; `start` runs a node with them; `log` is how it logs
 //! * `admin` the socket by which commands reach their own node, and the commands that change the cluster
+//! * `recover` goes on with one survivor of a lost quorum
 //! * `status` asks nodes how they are
 //! * `demo` and `bench` the commands that run clusters of their own; `processes` are the nodes of these
 //! * `client` how commands talk to nodes
@@ -24,6 +25,7 @@ mod demo;
 mod exit;
 mod log;
 mod processes;
+mod recover;
 mod settings;
 mod start;
 mod status;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::AddNode(arguments) => admin::commands::add_node(arguments),
         Command::Token(command) => admin::commands::token(command),
         Command::RemoveNode(arguments) => admin::commands::remove_node(arguments),
+        Command::Recover(arguments) => recover::run(&arguments),
         Command::ClientCert(arguments) => admin::client_cert::run(&arguments),
         Command::Leave(arguments) => admin::commands::leave(&arguments),
         Command::SetFailureDomain(arguments) => admin::commands::set_failure_domain(arguments),

@@ -1,0 +1,186 @@
+//! `quorate recover`: a survivor of a lost quorum goes on alone.
+
+use crate::admin::commands::Target;
+use crate::exit::{Context, Exit, Failure};
+use clap::Args;
+use quorate::directory::Directory;
+use quorate::node::recover::{Extent, Heard, Patient, RecoverError, Survivor, judge};
+use quorate::runtime::Runtime as _;
+use quorate::runtime::tokio::TokioRuntime;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// The long help of `quorate recover`.
+pub(crate) const ABOUT: &str = "\
+When most voters are lost for good, go on with this node's copy of the data alone.
+
+Stop the node first. Without --yes nothing is changed: the command shows how far this copy goes, asks the other members that still run, and says \
+whether it would go on. Run it on every survivor and recover the one with the highest term and index; name what the others showed with \
+--other, so that an older copy is refused.
+
+With --yes it keeps a copy of the directory, begins a new epoch of the cluster with this node as its only member, adds 1,000,000,000 \
+to the revision and compacts everything before, so that watchers list again, and prints the line with which the others come back (`quorate join LINE --wipe`).
+
+What was acknowledged and never reached this node is lost. And this cannot stop an old majority that still runs somewhere from serving its own \
+clients: make sure that the others are down. They can never mix with the new cluster.";
+
+/// `quorate recover`
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    target: Target,
+    /// What another survivor's `quorate recover` showed.
+    #[arg(long, value_name = "NAME=TERM:INDEX", value_parser = other)]
+    other: Vec<(String, Extent)>,
+    /// Do it.
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let data_dir = &arguments.target.data_dir;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.context(Exit::Failed, "starting the runtime")?;
+    runtime.block_on(async {
+        let directory = Directory::new(TokioRuntime::disk(), data_dir.clone());
+        let mut patient = Patient::<TokioRuntime>::examine(directory).map_err(refusal)?;
+        let heard = patient.ask_others().await.map_err(refusal)?;
+        show(patient.survivor(), &heard, &arguments.other, data_dir);
+        judge(patient.survivor(), &heard, &arguments.other).map_err(refusal)?;
+        if !arguments.yes {
+            println!("\nNothing was changed. To go on with this copy, run the same with --yes.");
+            return Ok(());
+        }
+        let kept = keep_copy(data_dir).context(Exit::DataDirectory, "keeping a copy")?;
+        println!("\nA copy of what was here is in {}.", kept.display());
+        let recovered = patient.recover().map_err(refusal)?;
+        println!(
+            "This node is the only member of epoch {}; the revision is {}.",
+            recovered.epoch, recovered.revision
+        );
+        if recovered.new_authority {
+            println!("There was no signing key here: the cluster has a new certificate authority, and clients need new certificates.");
+        }
+        println!("Start it with `quorate start --existing`. Then, on each of the others:\n");
+        println!("quorate join {} --wipe", recovered.line.encode());
+        Ok(())
+    })
+}
+
+fn show(survivor: &Survivor, heard: &[Heard], given: &[(String, Extent)], data_dir: &Path) {
+    let Extent { term, index } = survivor.extent;
+    let age = last_written(data_dir).map_or_else(|| "unknown".to_owned(), ago);
+    let row = |name: &str, term: &str, index: &str, rest: &str| {
+        println!("{name:20}  {term:>6}  {index:>10}  {rest}");
+    };
+    row("NODE", "TERM", "INDEX", "");
+    let here = format!("here: revision {}, last written {age}", survivor.revision);
+    row(
+        &survivor.inhabitant.name,
+        &term.to_string(),
+        &index.to_string(),
+        &here,
+    );
+    for (node, name) in &survivor.others {
+        let answer = heard.iter().find(|heard| heard.node == *node);
+        let told = given.iter().find(|(given, _)| given == name);
+        match (answer.map(|heard| heard.extent), told) {
+            (Some(Some(extent)), _) => row(
+                name,
+                &extent.term.to_string(),
+                &extent.index.to_string(),
+                "answers",
+            ),
+            (Some(None), _) => row(name, "-", "-", "answers, and holds no data"),
+            (None, Some((_, extent))) => row(
+                name,
+                &extent.term.to_string(),
+                &extent.index.to_string(),
+                "as given",
+            ),
+            (None, None) => row(name, "?", "?", "does not answer"),
+        }
+    }
+    if !survivor.holds_signer {
+        println!(
+            "This node does not hold the cluster's signing key: a new certificate authority would be made."
+        );
+    }
+}
+
+fn last_written(data_dir: &Path) -> Option<Duration> {
+    let written = ["log.db", "log.db-wal"].iter().filter_map(|name| {
+        let metadata = fs::metadata(data_dir.join(name)).ok()?;
+        metadata.modified().ok()
+    });
+    SystemTime::now().duration_since(written.max()?).ok()
+}
+
+fn ago(span: Duration) -> String {
+    match span.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7_200 => format!("{} min ago", seconds / 60),
+        seconds => format!("{} h ago", seconds / 3_600),
+    }
+}
+
+/// Copies the files of the directory beside it.
+fn keep_copy(data_dir: &Path) -> std::io::Result<PathBuf> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let stamp = now.unwrap_or_default().as_secs();
+    let mut name = data_dir.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".before-recovery-{stamp}"));
+    let copy = data_dir.with_file_name(name);
+    std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(&copy)?;
+    for entry in fs::read_dir(data_dir)? {
+        let entry = entry?;
+        let space = entry.file_name() == "reserve";
+        if entry.file_type()?.is_file() && !space {
+            let to = copy.join(entry.file_name());
+            fs::copy(entry.path(), &to)?;
+            fs::File::open(&to)?.sync_all()?;
+        }
+    }
+    fs::File::open(&copy)?.sync_all()?;
+    Ok(copy)
+}
+
+fn other(typed: &str) -> Result<(String, Extent), String> {
+    let parsed = || {
+        let (name, extent) = typed.rsplit_once('=')?;
+        let (term, index) = extent.split_once(':')?;
+        let (term, index) = (term.parse().ok()?, index.parse().ok()?);
+        (!name.is_empty()).then(|| (name.to_owned(), Extent { term, index }))
+    };
+    parsed().ok_or_else(|| format!("{typed:?} is not NAME=TERM:INDEX, as in b=7:1234"))
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err wants"
+)]
+fn refusal(error: RecoverError) -> Failure {
+    let exit = match &error {
+        RecoverError::Older { .. } | RecoverError::Alive { .. } => Exit::Refused,
+        RecoverError::Node(_) | RecoverError::NoData(_) => Exit::DataDirectory,
+        RecoverError::State(_) => Exit::Failed,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_survivor_showed_is_read() {
+        let extent = Extent { term: 7, index: 12 };
+        assert_eq!(other("b=7:12"), Ok(("b".to_owned(), extent)));
+        for typed in ["", "b", "b=7", "=7:12", "b=x:1", "b=1:-1"] {
+            assert!(other(typed).is_err(), "{typed}");
+        }
+    }
+}
