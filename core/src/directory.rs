@@ -461,14 +461,16 @@ impl<D: Disk> Directory<D> {
         keep().map_err(|error| self.io(error))
     }
 
-    /// The node is no member any more: nobody starts here again by accident.
+    /// The node is no member any more: nobody starts here again by accident. Its state stays as a copy, its log goes.
     ///
     /// # Errors
     /// When it cannot be written down.
     pub fn vacate(&self) -> Result<(), DirectoryError> {
         let (from, to) = (self.path.join(IDENTITY), format!("{LEFT}{IDENTITY}"));
         let renamed = self.disk.rename(&from, &self.path.join(to));
-        renamed.map_err(|error| self.io(error))
+        renamed.map_err(|error| self.io(error))?;
+        self.keep_state()?;
+        self.remove_stores()
     }
 
     /// Bytes that may still be written.
@@ -606,8 +608,9 @@ mod tests {
         StdDisk
             .write(&directory.path().join("state.db"), b"data", Access::Private)
             .unwrap();
-        directory.keep_state().unwrap();
         directory.vacate().unwrap();
+        let kept = StdDisk.list(directory.path()).unwrap();
+        assert_eq!(kept, ["left.identity.json", "left.state.db", "lock"]);
         let refused = directory.inspect(Beginning::Usual).unwrap_err();
         assert!(
             matches!(&refused, DirectoryError::Left { name, .. } if name == "one"),

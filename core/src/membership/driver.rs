@@ -251,9 +251,12 @@ impl<R: Runtime> Driver<R> {
             if !receives_log(node) {
                 watch.health.heard(node, None, &self.policy, R::now());
             }
+            // Who receives the log learns of everything there, but for a standby that has yet to begin, and a member that was
+            // made a spare by an entry which it does not receive any more.
+            let uninformed = !receives_log(node) || report.last.is_none();
             let changed_at = self.node.members_changed_at();
             if node != here.node
-                && report.last.is_none()
+                && uninformed
                 && (report.view_index < changed_at || report.leader != here.node.0)
                 && let Err(error) = self.node.show_view(node).await
             {

@@ -192,7 +192,16 @@ impl<R: Runtime> Inner<R> {
             .peers()
             .membership(leader)
             .status(request)
-            .await?;
+            .await;
+        let answer = answer.map_err(|status| {
+            let view = self.view().get();
+            let row = view.members.get(&leader);
+            let name = row.map_or_else(|| leader.to_string(), |row| row.name.clone());
+            tonic::Status::unavailable(format!(
+                "{name}, which led when it was last heard, does not answer: {}",
+                status.message()
+            ))
+        })?;
         Ok(answer.into_inner())
     }
 

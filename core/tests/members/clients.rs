@@ -1,0 +1,139 @@
+//! Clients of the etcd API, with and without certificates, and a member of a cluster that is not this one.
+
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quorate::ids::{ClusterId, Epoch};
+use quorate::join::{SharedView, founder};
+use quorate::proto::etcdserverpb::kv_client::KvClient;
+use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
+use quorate::proto::store::Member;
+use quorate::runtime::Runtime as _;
+use quorate::runtime::tokio::TokioRuntime;
+use quorate::tls::config::{Credentials, api_client, peer_client};
+use quorate::tls::name::server_name;
+use quorate::tls::pem::{certificates_from_pem, key_from_pem};
+use quorate::transport::{Channel, Dial};
+use rustls::ClientConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::world::{World, block_on, options, rest};
+
+fn put_request(key: &str, value: &str) -> PutRequest {
+    PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..PutRequest::default()
+    }
+}
+
+/// Puts until it is acknowledged: a leader may just have died.
+pub(crate) fn put(world: &World, name: &str, key: &str, value: &str) {
+    let mut client = KvClient::new(world.channel(name));
+    block_on(async {
+        let start = Instant::now();
+        while client.put(put_request(key, value)).await.is_err() {
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "no put was acknowledged"
+            );
+            rest().await;
+        }
+    });
+}
+
+pub(crate) fn get(world: &World, name: &str, key: &str) -> Option<String> {
+    let mut client = KvClient::new(world.channel(name));
+    block_on(async {
+        let start = Instant::now();
+        loop {
+            let request = RangeRequest {
+                key: key.to_owned().into(),
+                ..RangeRequest::default()
+            };
+            match client.range(request).await {
+                Ok(answer) => {
+                    let kvs = answer.into_inner().kvs;
+                    let value = kvs.first().map(|kv| kv.value.to_vec());
+                    return value.map(|value| String::from_utf8(value).unwrap());
+                }
+                Err(status) => {
+                    assert!(
+                        start.elapsed() < Duration::from_secs(60),
+                        "no read was answered: {status}"
+                    );
+                    rest().await;
+                }
+            }
+        }
+    })
+}
+
+pub(crate) fn plain_put(world: &World, name: &str) -> Result<(), String> {
+    let mut client = KvClient::new(world.channel(name));
+    let answer = block_on(async { client.put(put_request("key", "value")).await });
+    answer.map(drop).map_err(|status| status.to_string())
+}
+
+struct TlsDial {
+    address: String,
+    config: Arc<ClientConfig>,
+}
+
+impl Dial for TlsDial {
+    type Stream = TlsStream<TcpStream>;
+
+    async fn dial(&self) -> io::Result<Self::Stream> {
+        let stream = TokioRuntime::connect(&self.address).await?;
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        connector.connect(server_name("localhost"), stream).await
+    }
+}
+
+/// With the files that `client-cert` wrote.
+pub(crate) fn put_with_certificate(world: &World, node: &str, client: &str) -> Result<(), String> {
+    let file = |name: String| fs::read_to_string(world.path("certificates").join(name)).unwrap();
+    let trusted = certificates_from_pem(&file("ca.crt".to_owned())).unwrap();
+    let chain = certificates_from_pem(&file(format!("{client}.crt"))).unwrap();
+    let key = key_from_pem(&file(format!("{client}.key"))).unwrap();
+    let config = api_client::<TokioRuntime>(&trusted, chain, &key).unwrap();
+    let address = format!("127.0.0.1:{}", world.client_port(node));
+    let channel = Channel::<TokioRuntime>::new(TlsDial { address, config }, options());
+    let answer = block_on(async {
+        KvClient::new(channel)
+            .put(put_request("key", "value"))
+            .await
+    });
+    answer.map(drop).map_err(|status| status.to_string())
+}
+
+/// Shows the certificate of another cluster's CA to the peers' port, and waits whether anything but an alert comes.
+pub(crate) fn as_foreign_member(address: &str) -> io::Result<Vec<u8>> {
+    let member = Member {
+        id: 7,
+        ..Member::default()
+    };
+    let founded = founder::found::<TokioRuntime>(ClusterId(7), Epoch(1), member, Vec::new());
+    let founded = founded.unwrap();
+    let membership = founded.membership;
+    let authority = founded.authority.certificate().clone();
+    let credentials = Credentials::new(membership.key, membership.certificate, authority).unwrap();
+    let config = peer_client::<TokioRuntime>(&credentials, SharedView::new(membership.view));
+    let connector = TlsConnector::from(config.unwrap());
+    block_on(async {
+        let stream = TokioRuntime::connect(address).await?;
+        let mut stream = connector.connect(server_name("localhost"), stream).await?;
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .await?;
+        let mut answer = vec![0; 64];
+        let read = stream.read(&mut answer).await?;
+        answer.truncate(read);
+        Ok(answer)
+    })
+}

@@ -1,0 +1,286 @@
+//! Clusters of the shipped binary as real processes on loopback, and what an operator types.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use quorate::runtime::Runtime as _;
+use quorate::runtime::tokio::TokioRuntime;
+use quorate::transport::{Channel, ChannelOptions, PlainDial};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Far longer than anything here takes on an idle machine.
+const BOUND: Duration = Duration::from_secs(90);
+
+/// Nodes by name, on one machine.
+pub(crate) struct World {
+    directory: TempDir,
+    nodes: BTreeMap<String, Node>,
+}
+
+/// A node's ports and, while it runs, its process; dropping it kills that.
+struct Node {
+    client: u16,
+    peer: u16,
+    child: Option<Child>,
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Said {
+    fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn done(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.out
+    }
+
+    /// It was refused with this code, and these words.
+    #[track_caller]
+    pub(crate) fn refused(&self, code: i32, words: &str) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert!(self.err.contains(words), "{words:?} is not in {self:?}");
+    }
+}
+
+impl World {
+    /// No node yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    /// A cluster of these nodes, all of which vote if there are one, three or five.
+    pub(crate) fn cluster(names: &[&str]) -> Self {
+        let mut world = Self::new();
+        world.start(names[0], &["start"]);
+        for name in &names[1..] {
+            world.join(name, names[0], &[]);
+        }
+        let voters = names.len();
+        world.until(names[0], "everyone votes", |status| {
+            status["voters"]["alive"] == voters
+        });
+        world
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn ports(&mut self, name: &str) -> (u16, u16) {
+        let node = self.nodes.entry(name.to_owned()).or_insert_with(|| {
+            let [client, peer] = free_ports();
+            Node {
+                client,
+                peer,
+                child: None,
+            }
+        });
+        (node.client, node.peer)
+    }
+
+    pub(crate) fn peer_port(&self, name: &str) -> u16 {
+        self.nodes[name].peer
+    }
+
+    pub(crate) fn client_port(&self, name: &str) -> u16 {
+        self.nodes[name].client
+    }
+
+    /// The node's command line, with `arguments` first.
+    pub(crate) fn command(&mut self, name: &str, arguments: &[&str]) -> Command {
+        let (client, peer) = self.ports(name);
+        let mut command = quorate(arguments);
+        command
+            .args(["--name", name, "--data-dir"])
+            .arg(self.path(name))
+            .args(["--listen-client", &format!("127.0.0.1:{client}")])
+            .args(["--listen-peer", &format!("127.0.0.1:{peer}")]);
+        command
+    }
+
+    /// Starts a node and waits until commands reach it.
+    pub(crate) fn start(&mut self, name: &str, arguments: &[&str]) {
+        let command = self.command(name, arguments);
+        self.spawn(name, command);
+        eventually("commands reach the node", || {
+            self.ask(name, &["status"]).code != Some(4)
+        });
+    }
+
+    pub(crate) fn spawn(&mut self, name: &str, mut command: Command) {
+        let log = fs::File::create(self.path(name).with_extension("log")).expect("a log");
+        command.stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().expect("the binary runs");
+        self.nodes.get_mut(name).expect("it has ports").child = Some(child);
+    }
+
+    /// Lets `name` join through `member`.
+    pub(crate) fn join(&mut self, name: &str, member: &str, flags: &[&str]) {
+        let line = self.line(member, &[]);
+        let mut arguments = vec!["join", &line];
+        arguments.extend(flags);
+        self.start(name, &arguments);
+    }
+
+    pub(crate) fn line(&self, member: &str, flags: &[&str]) -> String {
+        let mut arguments = vec!["add-node", "-o", "json"];
+        arguments.extend(flags);
+        let said = self.ask(member, &arguments).done();
+        let answer: Value = serde_json::from_str(&said).expect("JSON");
+        answer["line"].as_str().expect("a line").to_owned()
+    }
+
+    /// What an operator types on the node's machine.
+    pub(crate) fn ask(&self, name: &str, arguments: &[&str]) -> Said {
+        let mut command = quorate(arguments);
+        command.arg("--data-dir").arg(self.path(name));
+        Said::of(&command.output().expect("the binary runs"))
+    }
+
+    /// The status as JSON; null while there is none.
+    pub(crate) fn status(&self, name: &str) -> Value {
+        let said = self.ask(name, &["status", "-o", "json"]);
+        serde_json::from_str(&said.out).unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub(crate) fn until(&self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) {
+        let start = Instant::now();
+        loop {
+            let status = self.status(name);
+            if holds(&status) {
+                return;
+            }
+            assert!(start.elapsed() < BOUND, "not in time: {what}\n{status:#}");
+            sleep(Duration::from_millis(100));
+        }
+    }
+
+    pub(crate) fn kill(&mut self, name: &str) {
+        let node = self.nodes.get_mut(name).expect("a node");
+        let mut child = node.child.take().expect("it runs");
+        child.kill().expect("the process is ours");
+        child.wait().expect("the process is ours");
+    }
+
+    /// Asks the node to stop and returns its exit code.
+    pub(crate) fn stop(&mut self, name: &str) -> Option<i32> {
+        let node = self.nodes.get_mut(name).expect("a node");
+        let mut child = node.child.take().expect("it runs");
+        kill_process(Pid::from_child(&child), Signal::TERM).expect("the process is ours");
+        child.wait().expect("the process is ours").code()
+    }
+
+    /// Waits until the node's process ends by itself.
+    pub(crate) fn ends(&mut self, name: &str) -> Option<i32> {
+        let node = self.nodes.get_mut(name).expect("a node");
+        let mut child = node.child.take().expect("it runs");
+        eventually("the node ends", || {
+            child.try_wait().expect("the process is ours").is_some()
+        });
+        child.wait().expect("it ended").code()
+    }
+
+    /// Gives the node another port for its peers, as a machine gets another address.
+    pub(crate) fn move_peer(&mut self, name: &str) {
+        let [port] = free_ports();
+        self.nodes.get_mut(name).expect("a node").peer = port;
+    }
+
+    /// A client of the node's etcd API.
+    pub(crate) fn channel(&self, name: &str) -> Channel<TokioRuntime> {
+        let address = format!("127.0.0.1:{}", self.client_port(name));
+        Channel::new(PlainDial::<TokioRuntime>::new(address), options())
+    }
+}
+
+/// The status of one node in a cluster's.
+pub(crate) fn node<'s>(status: &'s Value, name: &str) -> &'s Value {
+    let nodes = status["nodes"].as_array();
+    let found = nodes.and_then(|nodes| nodes.iter().find(|node| node["name"] == name));
+    found.unwrap_or(&Value::Null)
+}
+
+pub(crate) fn options() -> ChannelOptions {
+    let patience = Duration::from_secs(10);
+    ChannelOptions {
+        connect_timeout: patience,
+        call_timeout: patience,
+        keepalive_interval: patience,
+        keepalive_timeout: patience,
+        rest_min: Duration::from_millis(10),
+        rest_max: Duration::from_millis(10),
+    }
+}
+
+pub(crate) fn quorate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    command.args(arguments).stdin(Stdio::null());
+    // What the machine's owner has set must not reach a test.
+    let ours = |name: &str| name.starts_with("QUORATE_");
+    for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
+        command.env_remove(name);
+    }
+    command
+}
+
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < BOUND, "not within {BOUND:?}: {what}");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] =
+        std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("a bound port").port())
+}
+
+/// Runs something that waits, as a client does.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(work)
+}
+
+/// Rests without holding a processor.
+pub(crate) async fn rest() {
+    TokioRuntime::sleep(Duration::from_millis(50)).await;
+}
