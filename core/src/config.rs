@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::membership::Policy;
 use crate::raft::config::Timing;
 
 /// A node's configuration. There is no default: each value is a decision of whoever starts the node.
@@ -22,6 +23,8 @@ pub struct NodeConfig {
     pub advertise_client: Vec<String>,
     /// Nodes of one domain fail together: a rack, a room, a site.
     pub failure_domain: String,
+    /// What the planner aims at when this node leads; the same on every node.
+    pub policy: Policy,
     /// Raft's times, before they are fitted to the disk.
     pub timing: Timing,
     /// How clients are told apart from everybody else.

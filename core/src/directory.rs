@@ -619,10 +619,7 @@ mod tests {
         assert!(!directory.is_settled().unwrap());
         assert_eq!(directory.look_before_join().unwrap(), Before::Directory);
         directory.wipe().unwrap();
-        assert_eq!(
-            StdDisk.list(directory.path()).unwrap(),
-            Vec::<String>::new()
-        );
+        assert_eq!(StdDisk.list(directory.path()).unwrap(), ["lock"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::config::{Beginning, ClientAccess, NodeConfig};
+use quorate::membership::Policy;
 use quorate::node::{Invitation, Node, Wipe, join};
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::join::RoleWanted;
@@ -40,6 +41,7 @@ fn config(directory: &Path, name: &str) -> NodeConfig {
         failure_domain: String::new(),
         timing: Timing::default(),
         client_access: ClientAccess::Anyone,
+        policy: Policy::production(),
         max_client_connections: 64,
         min_free_bytes: 0,
         reserve_bytes: 4096,

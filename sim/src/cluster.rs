@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use quorate::config::{Beginning, ClientAccess, NodeConfig};
 use quorate::join::JoinLine;
+use quorate::membership::Policy;
 use quorate::node::{Inner, Invitation, Node, NodeError, Wipe, join};
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::join::RoleWanted;
@@ -694,6 +695,7 @@ fn config(host: HostId, timing: Timing) -> NodeConfig {
         failure_domain: String::new(),
         timing,
         client_access: ClientAccess::Anyone,
+        policy: Policy::production(),
         max_client_connections: 64,
         min_free_bytes: 64 * 1024,
         reserve_bytes: 16 * 1024,

@@ -11,10 +11,12 @@ use super::address::Address;
 use super::joiner::{Effect, Input, JoinFailure, Joiner, Wish};
 use super::keep::IdentityFiles;
 use super::line::JoinLine;
+use super::view::MemberView;
 use crate::ids::NodeId;
 use crate::proto::join::join_client::JoinClient;
 use crate::proto::join::{HelloRequest, SubmitRequest};
 use crate::runtime::{Instant, Runtime, timeout};
+use crate::tls::name::public_key;
 use crate::tls::secure::{Exporter, connect_as_stranger, explain};
 use crate::transport::{Channel, ChannelOptions, Dial};
 
@@ -55,7 +57,42 @@ pub async fn join<R: Runtime>(
     driver.run().await
 }
 
+/// Whether the members of a cluster say that `node` was removed from it. A removed node is refused at every door but the
+/// strangers', where it may at least be told why.
+pub async fn was_removed<R: Runtime>(view: &MemberView, node: NodeId) -> bool {
+    let pins = view.trusted.iter();
+    let pins = pins.filter_map(|ca| public_key(ca).ok().map(|key| key.hash()));
+    let pins: Vec<_> = pins.collect();
+    for (_, address) in view.peer_addresses() {
+        let dialled = connect_as_stranger::<R>(&address, view.cluster, pins.clone());
+        let Ok(Ok((stream, _))) = timeout::<R, _>(CONNECT, dialled).await else {
+            continue;
+        };
+        let mut request = tonic::Request::new(HelloRequest {
+            cluster: view.cluster.0,
+            node: node.0,
+        });
+        request.set_timeout(CONNECT);
+        if let Ok(hello) = client::<R>(stream).hello(request).await {
+            return hello.into_inner().removed;
+        }
+    }
+    false
+}
+
 type Client<R> = JoinClient<Channel<R>>;
+
+fn client<R: Runtime>(stream: TlsStream<R::Stream>) -> Client<R> {
+    let options = ChannelOptions {
+        connect_timeout: CONNECT,
+        call_timeout: CALL,
+        keepalive_interval: CONNECT,
+        keepalive_timeout: CONNECT,
+        rest_min: CONNECT,
+        rest_max: CONNECT,
+    };
+    JoinClient::new(Channel::new(OneStream(Mutex::new(Some(stream))), options))
+}
 
 struct Driver<'a, R: Runtime> {
     line: JoinLine,
@@ -129,22 +166,14 @@ impl<R: Runtime> Driver<'_, R> {
     }
 
     fn connected(&mut self, stream: TlsStream<R::Stream>, exporter: Exporter) -> Input {
-        let options = ChannelOptions {
-            connect_timeout: CONNECT,
-            call_timeout: CALL,
-            keepalive_interval: CONNECT,
-            keepalive_timeout: CONNECT,
-            rest_min: CONNECT,
-            rest_max: CONNECT,
-        };
-        let channel = Channel::new(OneStream(Mutex::new(Some(stream))), options);
-        self.client = Some(JoinClient::new(channel));
+        self.client = Some(client::<R>(stream));
         Input::Connected { exporter }
     }
 
     async fn hello(&mut self) -> Input {
         let request = self.in_time(HelloRequest {
             cluster: self.line.cluster.0,
+            node: 0,
         });
         match self.client.as_mut() {
             None => lost(),

@@ -212,6 +212,10 @@ impl<H: Host> Join for JoinService<H> {
             epoch: known.view.epoch.0,
             feature_level: known.feature_level,
             wall_ms: known.now.millis(),
+            removed: known
+                .view
+                .tombstones
+                .contains_key(&NodeId(request.get_ref().node)),
         }))
     }
 

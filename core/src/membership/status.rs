@@ -483,6 +483,43 @@ mod tests {
         assert!(spread.failure_domains.survives_any);
     }
 
+    /// Every field that is written is described, and every field that must be there is written.
+    fn matches(schema: &serde_json::Value, value: &serde_json::Value, at: &str) {
+        let Some(properties) = schema["properties"].as_object() else {
+            return;
+        };
+        let fields = value.as_object().expect(at);
+        for (name, field) in fields {
+            let described = properties.get(name);
+            let described = described.unwrap_or_else(|| panic!("{at}.{name} is not described"));
+            match field.as_array() {
+                Some(items) => items
+                    .iter()
+                    .for_each(|item| matches(&described["items"], item, name)),
+                None => matches(described, field, name),
+            }
+        }
+        for required in schema["required"].as_array().expect(at) {
+            let name = required.as_str().expect("a name");
+            assert!(fields.contains_key(name), "{at}.{name} is missing");
+        }
+    }
+
+    #[test]
+    fn the_schema_describes_every_field() {
+        let schema = include_str!("../../docs/status.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        let status = status(&[
+            (10, Role::Voter, "east", true),
+            (11, Role::Spare, "west", false),
+        ]);
+        let value = serde_json::to_value(&status).unwrap();
+        matches(&schema, &value, "status");
+        let all = schema["properties"].as_object().unwrap().len();
+        // All but the reason of a node that reaches no leader.
+        assert_eq!(value.as_object().unwrap().len() + 1, all);
+    }
+
     #[test]
     fn the_json_is_what_the_documentation_says() {
         let status = status(&[(10, Role::Voter, "east", true)]);

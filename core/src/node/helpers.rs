@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::inner::Inner;
 use crate::ids::NodeId;
+use crate::join::driver::was_removed;
 use crate::membership::Role;
 use crate::proto::store::{self, command::Body};
 use crate::raft::replica::{StartError, Stores};
@@ -13,12 +14,16 @@ use crate::runtime::Runtime;
 /// How often a node looks whether its certificate is due for renewal.
 const RENEWAL_ROUND: Duration = Duration::from_secs(600);
 
+/// How often a node looks whether anybody still counts it in.
+const DOUBT_ROUND: Duration = Duration::from_secs(10);
+
 /// Starts all of them.
 pub(super) fn start<R: Runtime>(inner: &Arc<Inner<R>>) -> Vec<R::Task<()>> {
     let node = || Arc::clone(inner);
     let (members, runner, space) = (node(), node(), node());
     let (founder, sweeper, renewer) = (node(), node(), node());
     let (role, view, announcer) = (node(), node(), node());
+    let doubter = node();
     vec![
         R::spawn(async move { members.follow_members().await }),
         R::spawn(async move { runner.keep_running().await }),
@@ -27,6 +32,7 @@ pub(super) fn start<R: Runtime>(inner: &Arc<Inner<R>>) -> Vec<R::Task<()>> {
         R::spawn(async move { sweeper.sweep_compacted().await }),
         R::spawn(async move { renewer.renew_certificate().await }),
         R::spawn(role.follow_role()),
+        R::spawn(async move { doubter.ask_whether_removed().await }),
         R::spawn(async move { announcer.announce().await }),
         R::spawn(async move { view.follow_view().await }),
     ]
@@ -162,6 +168,25 @@ impl<R: Runtime> Inner<R> {
             }
             R::sleep(self.replica().timing().heartbeat()).await;
         }
+    }
+
+    /// A node that hears of no leader for long may have been removed while it was away. Nobody but a stranger's door would tell:
+    /// it asks there, so that `status` and the log can say it. It does not act on the answer, which any member could give.
+    async fn ask_whether_removed(&self) {
+        let mut told = false;
+        while !told {
+            R::sleep(DOUBT_ROUND).await;
+            // Whom it takes for the leader may be somebody who has long ceased to answer it.
+            if self.status().await.is_ok() {
+                continue;
+            }
+            let view = self.view().get();
+            let me = self.who().node;
+            told = view.members.len() > 1 && was_removed::<R>(&view, me).await;
+        }
+        let why = "this node was removed from its cluster while it was away; to come back it has to join anew, with --wipe";
+        tracing::error!("{why}");
+        self.replica().set_trouble(Some(why.to_owned()));
     }
 
     /// Asks for a new certificate when a third of the old one's life is left (R28).

@@ -197,8 +197,10 @@ impl<R: Runtime> Inner<R> {
             let view = self.view().get();
             let row = view.members.get(&leader);
             let name = row.map_or_else(|| leader.to_string(), |row| row.name.clone());
+            let trouble = self.replica.trouble();
+            let trouble = trouble.map_or_else(String::new, |why| format!("; {why}"));
             tonic::Status::unavailable(format!(
-                "{name}, which led when it was last heard, does not answer: {}",
+                "{name}, which led when it was last heard, does not answer: {}{trouble}",
                 status.message()
             ))
         })?;

@@ -42,7 +42,7 @@ use crate::etcd::ClientApi;
 use crate::join::SharedView;
 use crate::join::driver::JoinError;
 use crate::join::service::JoinService;
-use crate::membership::{driver, policy::Policy};
+use crate::membership::driver;
 use crate::proto::join::join_server::JoinServer;
 use crate::proto::join::membership_server::MembershipServer;
 use crate::proto::peer::peer_server::PeerServer;
@@ -271,9 +271,10 @@ impl<R: Runtime> Node<R> {
 
     /// Starts what runs beside the services.
     fn help(&mut self) {
+        let policy = self.inner.config().policy.clone();
         self.helpers = helpers::start(&self.inner);
         self.helpers
-            .push(R::spawn(driver::run(self.handle(), Policy::production())));
+            .push(R::spawn(driver::run(self.handle(), policy)));
     }
 }
 

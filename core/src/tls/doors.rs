@@ -128,6 +128,48 @@ mod tests {
         )
     }
 
+    /// Writes the node into the view that the doors judge by.
+    fn admit(doors: &Doors<Services>, peer: &Peer, role: Role, index: u64) {
+        let Peer::Node { identity, .. } = peer else {
+            unreachable!("strangers are not admitted")
+        };
+        let mut view = (*doors.view.get()).clone();
+        view.index = LogIndex(index);
+        let member = Member {
+            id: identity.node.0,
+            role: role.into(),
+            key_hash: stored_hash(identity.key.hash()),
+            ..Member::default()
+        };
+        view.members.insert(identity.node, member);
+        assert!(doors.view.offer(view));
+    }
+
+    #[test]
+    fn a_spare_may_change_nothing_but_its_own_row() {
+        let doors = doors();
+        let peer = node(Standing::Member);
+        admit(&doors, &peer, Role::Spare, 3);
+        let open = |path: &str| doors.open_to(&peer, path).is_some();
+        assert!(open("/etcdserverpb.KV/Put"));
+        assert!(SPARE_CALLS.iter().all(|path| open(path)));
+        for closed in [
+            "/quorate.peer.v1.Peer/Propose",
+            "/quorate.peer.v1.Peer/Append",
+            "/quorate.join.v1.Membership/Remove",
+            "/quorate.join.v1.Membership/IssueClientCertificate",
+            "/quorate.join.v1.Membership/HandOverSigner",
+        ] {
+            assert!(!open(closed), "{closed}");
+        }
+        admit(&doors, &peer, Role::Voter, 4);
+        assert!(
+            doors
+                .open_to(&peer, "/quorate.peer.v1.Peer/Propose")
+                .is_some()
+        );
+    }
+
     #[test]
     fn a_node_from_the_future_may_make_rafts_calls_and_no_other() {
         let doors = doors();
@@ -141,18 +183,7 @@ mod tests {
     fn a_node_from_the_future_may_do_more_once_its_admission_is_applied() {
         let doors = doors();
         let peer = node(Standing::AheadOfUs);
-        let Peer::Node { identity, .. } = &peer else {
-            unreachable!("made above")
-        };
-        let mut view = (*doors.view.get()).clone();
-        view.index = LogIndex(3);
-        let member = Member {
-            id: 2,
-            key_hash: stored_hash(identity.key.hash()),
-            ..Member::default()
-        };
-        view.members.insert(NodeId(2), member);
-        assert!(doors.view.offer(view));
+        admit(&doors, &peer, Role::Standby, 3);
         assert!(
             doors
                 .open_to(&peer, "/quorate.peer.v1.Peer/Propose")
@@ -168,8 +199,10 @@ mod tests {
             .open_to(&stranger, "/quorate.peer.v1.Peer/Propose")
             .unwrap();
         assert!(Arc::ptr_eq(offered, &doors.strangers));
+        let member = node(Standing::Member);
+        admit(&doors, &member, Role::Voter, 3);
         let offered = doors
-            .open_to(&node(Standing::Member), "/quorate.peer.v1.Peer/Propose")
+            .open_to(&member, "/quorate.peer.v1.Peer/Propose")
             .unwrap();
         assert!(Arc::ptr_eq(offered, &doors.members));
     }

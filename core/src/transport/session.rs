@@ -46,7 +46,7 @@ pub(super) async fn run<R, S, H>(
     let (protocol, stream, peer) = match greeted {
         Ok(Ok(greeted)) => greeted,
         Ok(Err(error)) => {
-            return tracing::debug!(listener = name, remote, %error, "handshake failed");
+            return tracing::info!(listener = name, remote, %error, "somebody was not let in");
         }
         Err(_elapsed) => {
             return tracing::debug!(listener = name, remote, "handshake took too long");

@@ -184,6 +184,7 @@ impl World {
             epoch: self.view.epoch.0,
             feature_level: self.feature_level,
             wall_ms: 0,
+            removed: false,
         };
         let machine = self.machines.get_mut(name).unwrap();
         let mut say = |text: String| {

@@ -124,7 +124,10 @@ fn a_member_leaves_and_a_dead_one_is_forced_out() {
     assert_eq!(get(&world, stays, "key").as_deref(), Some("kept"));
     // The removed one knocks again, and gets nowhere.
     world.start(goes, &["start", "--existing"]);
-    assert_eq!(world.ask(goes, &["status"]).code, Some(NO_QUORUM));
+    world::eventually("it is told why", || {
+        let said = world.ask(goes, &["status"]);
+        said.code == Some(NO_QUORUM) && said.out.contains("was removed")
+    });
     world
         .ask(stays, &["remove-node", "nobody"])
         .refused(1, "nobody");

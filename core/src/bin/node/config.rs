@@ -3,6 +3,7 @@
 use crate::exit::Failure;
 use crate::settings::{LogFormat, Settings};
 use quorate::config::{ClientAccess, NodeConfig};
+use quorate::membership::Policy;
 use quorate::raft::config::{DEFAULT_HEARTBEAT, Timing};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -43,6 +44,7 @@ impl Config {
     /// Checks every setting and names every error.
     pub(crate) fn check(settings: Settings) -> Result<Self, Failure> {
         let mut errors = Errors::default();
+        let policy = errors.policy(&settings);
         let name = errors.name("--name", settings.name.unwrap_or_else(machine_name));
         let failure_domain = settings
             .failure_domain
@@ -104,6 +106,7 @@ impl Config {
             advertise_client,
             failure_domain,
             client_access,
+            policy,
             timing: Timing::new(heartbeat),
             max_client_connections: connections,
             min_free_bytes: min_free_mib * MIB,
@@ -141,6 +144,30 @@ impl Errors {
         } else {
             Err(Failure::usage(&self.0))
         }
+    }
+
+    /// What the planner aims at.
+    fn policy(&mut self, settings: &Settings) -> Policy {
+        let mut policy = Policy::production();
+        if let Some(most) = settings.voters {
+            self.require(
+                matches!(most, 1 | 3 | 5 | 7),
+                format!("--voters {most}: 1, 3, 5 or 7, for an even number survives no more than the odd one below it"),
+            );
+            policy.voters_by_members = [1, 1, 3, 3, 5, 5, 7]
+                .map(|wanted: usize| wanted.min(most))
+                .to_vec();
+        }
+        if let Some(standbys) = settings.standbys {
+            self.require(standbys <= 100, "--standbys is at most 100");
+            policy.standbys = standbys;
+        }
+        if let Some(hours) = settings.clean_up_hours {
+            self.require(hours <= 24 * 365, "--clean-up-hours is at most a year's");
+            policy.clean_up.grace = (hours > 0).then(|| Duration::from_secs(hours * 3600));
+        }
+        policy.clean_up.voters = settings.clean_up_voters.unwrap_or(policy.clean_up.voters);
+        policy
     }
 
     fn name(&mut self, flag: &str, name: String) -> String {
@@ -264,6 +291,19 @@ mod tests {
         for part in ["--name", "--listen-client", "--heartbeat-ms", "--log-level"] {
             assert!(error.contains(part), "{part} in {error}");
         }
+    }
+
+    #[test]
+    fn the_number_of_voters_is_odd_and_grows_with_the_cluster() {
+        let with = |voters| check(|settings: &mut Settings| settings.voters = Some(voters));
+        let wanted = |voters| {
+            let policy = with(voters).unwrap().node.policy;
+            assert!(policy.problems().is_empty());
+            [1, 3, 5, 9].map(|members| policy.voters_wanted(members))
+        };
+        assert_eq!(wanted(3), [1, 3, 3, 3]);
+        assert_eq!(wanted(7), [1, 3, 5, 7]);
+        assert!(with(4).is_err());
     }
 
     #[test]

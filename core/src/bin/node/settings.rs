@@ -48,6 +48,18 @@ pub(crate) struct Settings {
     /// What this node shares with those that fail together with it: a rack, a room, a site [default: default]
     #[arg(long, env = "QUORATE_FAILURE_DOMAIN", value_name = "NAME")]
     pub(crate) failure_domain: Option<String>,
+    /// How many nodes vote at most: 1, 3, 5 or 7. Fewer do while the cluster has fewer nodes; the same on all nodes [default: 5]
+    #[arg(long, env = "QUORATE_VOTERS", value_name = "N")]
+    pub(crate) voters: Option<usize>,
+    /// How many further nodes hold the data without voting, to replace a lost voter; the same on all nodes [default: 3]
+    #[arg(long, env = "QUORATE_STANDBYS", value_name = "N")]
+    pub(crate) standbys: Option<usize>,
+    /// Remove members that hold no vote and were lost for this many hours; 0 never does; the same on all nodes [default: 168]
+    #[arg(long, env = "QUORATE_CLEAN_UP_HOURS", value_name = "HOURS")]
+    pub(crate) clean_up_hours: Option<u64>,
+    /// Remove voters that were lost for so long too [default: false]
+    #[arg(long, env = "QUORATE_CLEAN_UP_VOTERS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) clean_up_voters: Option<bool>,
     /// How often the leader shows itself, in milliseconds; the time until a dead one is replaced grows with it. More for
     /// slow disks and long lines, the same on all nodes [default: 50]
     #[arg(long, env = "QUORATE_HEARTBEAT_MS", value_name = "MS")]
@@ -98,6 +110,10 @@ impl Settings {
             insecure_client: self.insecure_client.or(those.insecure_client),
             advertise_peer: self.advertise_peer.or(those.advertise_peer),
             failure_domain: self.failure_domain.or(those.failure_domain),
+            voters: self.voters.or(those.voters),
+            standbys: self.standbys.or(those.standbys),
+            clean_up_hours: self.clean_up_hours.or(those.clean_up_hours),
+            clean_up_voters: self.clean_up_voters.or(those.clean_up_voters),
             heartbeat_ms: self.heartbeat_ms.or(those.heartbeat_ms),
             max_client_connections: self.max_client_connections.or(those.max_client_connections),
             min_free_mib: self.min_free_mib.or(those.min_free_mib),
