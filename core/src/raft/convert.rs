@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use bytes::Bytes;
+
 use super::types::{self, Entry, LogId, Membership, Payload, StoredMembership, Vote};
 use crate::ids::NodeId;
 use crate::proto::store;
@@ -108,6 +110,13 @@ pub fn entry_out(entry: &Entry) -> store::Entry {
     }
 }
 
+/// A command in memory of its own. What prost decodes is a slice of the whole message that it came in, so an entry of a few
+/// hundred bytes that stays in the log's tail would keep a buffer of eight thousand with it.
+#[must_use]
+pub fn command_in(slice: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(slice)
+}
+
 /// From the wire.
 ///
 /// # Errors
@@ -117,7 +126,7 @@ pub fn entry_in(entry: store::Entry) -> io::Result<Entry> {
         .id
         .ok_or_else(|| malformed("an entry without an id"))?;
     let payload = Payload {
-        command: entry.command,
+        command: entry.command.as_ref().map(command_in),
         membership: entry.membership.as_ref().map(membership_in),
     };
     Ok(Entry {
@@ -129,8 +138,21 @@ pub fn entry_in(entry: store::Entry) -> io::Result<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use prost::Message as _;
+
+    #[test]
+    fn an_entry_does_not_keep_the_message_that_it_came_in() {
+        let entry = store::Entry {
+            id: Some(store::LogId { term: 1, index: 7 }),
+            command: Some(Bytes::from_static(b"a command")),
+            membership: None,
+        };
+        let message = Bytes::from(entry.encode_to_vec());
+        let decoded = store::Entry::decode(message.clone()).unwrap();
+        let kept = entry_in(decoded).unwrap();
+        assert_eq!(kept.payload.command.as_deref(), Some(&b"a command"[..]));
+        assert!(message.is_unique(), "the entry still points into it");
+    }
 
     fn sample() -> Entry {
         let voters = vec![

@@ -280,7 +280,8 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         if message.commands.len() > MAX_COMMANDS {
             return Err(Status::invalid_argument("too many commands in one batch"));
         }
-        let answers = self.proposer()?.propose_here(message.commands).await;
+        let commands = message.commands.iter().map(convert::command_in).collect();
+        let answers = self.proposer()?.propose_here(commands).await;
         let outcomes = answers.into_iter().map(|answer| peer::ProposeOutcome {
             outcome: Some(outcome_out(answer)),
         });

@@ -152,8 +152,16 @@ where
     F: AsyncFnOnce(NodeConfig) -> Result<Node<TokioRuntime>, NodeError>,
 {
     log::begin(config.log);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(worker_threads())
+    let mut runtime = match worker_threads() {
+        // All on the main thread: nobody has to be woken up by another one.
+        1 => tokio::runtime::Builder::new_current_thread(),
+        threads => {
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            runtime.worker_threads(threads);
+            runtime
+        }
+    };
+    let runtime = runtime
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
