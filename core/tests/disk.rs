@@ -288,9 +288,10 @@ async fn a_disk_that_is_full_to_the_last_byte_loses_nothing_and_is_recovered_fro
     assert!(failures > 0, "the disk never was full");
     assert!(node.runs(), "{}", place.said());
     let last = format!("key {acknowledged}");
-    eventually("reads go on", async || {
-        matches!(get(&kv, &last).await, Ok(Some(value)) if value.len() == 4096)
-    })
+    eventually(
+        "reads go on",
+        async || matches!(get(&kv, &last).await, Ok(Some(value)) if value.len() == 4096),
+    )
     .await;
     fs::remove_file(filler).unwrap();
     eventually("writes are taken again", async || {
