@@ -359,6 +359,26 @@ async fn a_damaged_database_is_refused_by_name_and_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn damage_met_while_running_is_said_and_nothing_is_made_anew() {
+    let place = stopped_node().await;
+    let state = place.data().join("state.db");
+    settle(&state);
+    let mut node = place.start();
+    place.serves().await;
+    let damaged = spoil(&state, 16 << 10);
+    eventually("the node says what is wrong", async || {
+        // Pages that were read before are still good, so it takes one that was not.
+        let _ = put(&place.kv(), "key 25", vec![b'y'; 1000]).await;
+        let said = place.said();
+        said.contains("state.db") && said.contains("damaged")
+    })
+    .await;
+    assert!(node.runs(), "{}", place.said());
+    let now = fs::read(&state).unwrap();
+    assert_eq!(now[16 << 10..], damaged[16 << 10..], "it is evidence");
+}
+
+#[tokio::test]
 async fn a_missing_state_is_refused_and_not_made_anew() {
     let place = stopped_node().await;
     let state = place.data().join("state.db");

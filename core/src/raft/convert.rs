@@ -121,7 +121,7 @@ pub fn command_in(slice: &Bytes) -> Bytes {
 ///
 /// # Errors
 /// When it has no id.
-pub fn entry_in(entry: store::Entry) -> io::Result<Entry> {
+pub fn entry_in(entry: &store::Entry) -> io::Result<Entry> {
     let id = entry
         .id
         .ok_or_else(|| malformed("an entry without an id"))?;
@@ -149,7 +149,8 @@ mod tests {
         };
         let message = Bytes::from(entry.encode_to_vec());
         let decoded = store::Entry::decode(message.clone()).unwrap();
-        let kept = entry_in(decoded).unwrap();
+        let kept = entry_in(&decoded).unwrap();
+        drop(decoded);
         assert_eq!(kept.payload.command.as_deref(), Some(&b"a command"[..]));
         assert!(message.is_unique(), "the entry still points into it");
     }
@@ -184,7 +185,7 @@ mod tests {
             };
             let bytes = entry_out(&entry).encode_to_vec();
             assert_eq!(
-                entry_in(store::Entry::decode(&bytes[..]).unwrap()).unwrap(),
+                entry_in(&store::Entry::decode(&bytes[..]).unwrap()).unwrap(),
                 entry
             );
         }
@@ -206,6 +207,6 @@ mod tests {
 
     #[test]
     fn entry_without_id_is_refused() {
-        assert!(entry_in(store::Entry::default()).is_err());
+        assert!(entry_in(&store::Entry::default()).is_err());
     }
 }

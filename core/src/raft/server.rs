@@ -140,7 +140,7 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
             prev_log_id: message.previous.as_ref().map(convert::log_id_in),
             entries: message
                 .entries
-                .into_iter()
+                .iter()
                 .map(convert::entry_in)
                 .collect::<Result<_, _>>()
                 .map_err(malformed)?,
