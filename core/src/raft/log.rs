@@ -65,6 +65,7 @@ impl<R: Runtime> Drop for Handle<R> {
 }
 
 struct Shared<R: Runtime> {
+    me: NodeId,
     memory: Mutex<Memory<R>>,
     reader: Mutex<JournalReader>,
     queued: Notify,
@@ -168,11 +169,11 @@ fn failed(reason: &str) -> io::Error {
 }
 
 impl<R: Runtime> Log<R> {
-    /// Opens the log and starts its writer.
+    /// Opens the log of the node `me` and starts its writer.
     ///
     /// # Errors
     /// When the database cannot be opened or is damaged.
-    pub fn open(place: &Place, missing: Missing) -> Result<Self, DatabaseError> {
+    pub fn open(place: &Place, missing: Missing, me: NodeId) -> Result<Self, DatabaseError> {
         let (journal, contents) = Journal::open(place, missing)?;
         let reader = JournalReader::open(place)?;
         let checkpointer = JournalCheckpointer::open(place)?;
@@ -187,6 +188,7 @@ impl<R: Runtime> Log<R> {
             last: contents.last.as_ref().map(pair),
         });
         let shared = Arc::new(Shared {
+            me,
             memory: Mutex::new(Memory::new(contents)),
             reader: Mutex::new(reader),
             queued: Notify::new(),
@@ -552,6 +554,15 @@ fn finish<R: Runtime>(
             && let Some(event) = job.event()
         {
             R::observe(|| event);
+        }
+        if broken.is_none()
+            && let Job::Vote { vote, .. } = &job
+            && vote.committed
+            && vote.leader_id.voted_for == shared.me
+        {
+            // What its log held when it was elected stands before the vote in the queue, so it has been told of by now.
+            let term = vote.leader_id.term;
+            R::observe(|| Event::Led { term });
         }
         job.complete(
             broken

@@ -329,6 +329,7 @@ mod tests {
 
     use super::*;
     use crate::database::Missing;
+    use crate::ids::NodeId;
     use crate::runtime::tokio::TokioRuntime;
 
     type Real = Types<TokioRuntime>;
@@ -345,7 +346,7 @@ mod tests {
                 dir: directory.path().to_owned(),
                 vfs: None,
             };
-            let log = Log::open(&place, Missing::Create).unwrap();
+            let log = Log::open(&place, Missing::Create, NodeId(1)).unwrap();
             let state = Arc::new(Mutex::new(State::open(&place, Missing::Create).unwrap()));
             let worker = TokioRuntime::worker("state-writer");
             let (machine, _) = Machine::new(state, worker, log.clone(), &place).unwrap();

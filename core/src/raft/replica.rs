@@ -301,7 +301,8 @@ impl<R: Runtime> Replica<R> {
         } else {
             Missing::Refuse
         };
-        let log = Log::<R>::open(&self.place, missing)?;
+        let node = self.peers.identity().node;
+        let log = Log::<R>::open(&self.place, missing, node)?;
         let mut state = State::open(&self.place, missing)?;
         // openraft purges its log up to what the state says it applied, without asking: durable first (T38).
         state.make_durable()?;
@@ -323,7 +324,6 @@ impl<R: Runtime> Replica<R> {
             log: log.clone(),
             patience: self.timing.election().0,
         };
-        let node = self.peers.identity().node;
         let raft = NodeRaft::<R>::new(node, Arc::new(config), network, log.clone(), machine).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         let patience = self.timing.request_timeout();
