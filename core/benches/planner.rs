@@ -57,8 +57,10 @@ fn planner(criterion: &mut Criterion) {
         bencher.iter(|| black_box(plan(black_box(&members), &health, raft, &policy, now)));
     });
     let mut wounded = health.clone();
+    // Heard without a gap that would count as a silence, all but one.
     let later = now + policy.loss;
-    for moment in [now + policy.loss / 2, later] {
+    let steps = 16;
+    for moment in (1..=steps).map(|step| now + policy.loss / steps * step) {
         for member in members.iter().filter(|member| member.id != NodeId(3)) {
             wounded.heard(member.id, Some(0), &policy, moment);
         }

@@ -98,8 +98,22 @@ impl Reader {
         };
         blank(cursor, &mut self.names)?;
         let at = cursor.at();
+        let field = Field::of_name(name.as_str());
+        if let (Some(Field::Kind | Field::Function), Some(b':')) = (field, cursor.peek()) {
+            // In nearly every event these are keywords, and need not become values first.
+            cursor.advance(1);
+            let word = token(cursor);
+            return match field {
+                Some(Field::Kind) => fields.kind(cursor, at, word),
+                _ if word.is_empty() => Err(cursor.unexpected("a keyword")),
+                _ => {
+                    fields.function = Some(self.names.name(word));
+                    Ok(())
+                }
+            };
+        }
         let value = any(cursor, &mut self.names)?;
-        match Field::of_name(name.as_str()) {
+        match field {
             Some(Field::Process) => fields.process(cursor, at, &value)?,
             Some(Field::Kind) => fields.kind(cursor, at, value.as_text().unwrap_or("a value"))?,
             Some(Field::Function) => fields.function = Some(self.function(cursor, at, &value)?),
@@ -162,26 +176,20 @@ fn blank(cursor: &mut Cursor<'_>, names: &mut Names) -> Parsed<()> {
 /// Letters up to the next delimiter.
 #[inline]
 fn token<'a>(cursor: &mut Cursor<'a>) -> &'a str {
-    cursor.take_while(|byte| {
-        !matches!(
-            byte,
-            b' ' | b','
-                | b'\n'
-                | b'\t'
-                | b'\r'
-                | 0x0b
-                | 0x0c
-                | b'('
-                | b')'
-                | b'['
-                | b']'
-                | b'{'
-                | b'}'
-                | b'"'
-                | b';'
-        )
-    })
+    cursor.take_while(|byte| !ENDS_A_TOKEN[usize::from(byte)])
 }
+
+/// Whether a byte ends a keyword, a symbol or a number: a look-up is cheaper than fifteen comparisons a letter.
+const ENDS_A_TOKEN: [bool; 256] = {
+    let delimiters = b" ,\n\t\r\x0b\x0c()[]{}\";";
+    let mut table = [false; 256];
+    let mut next = 0;
+    while next < delimiters.len() {
+        table[delimiters[next] as usize] = true;
+        next += 1;
+    }
+    table
+};
 
 fn any(cursor: &mut Cursor<'_>, names: &mut Names) -> Parsed<Value> {
     match cursor.peek() {
