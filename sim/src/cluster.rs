@@ -30,8 +30,9 @@ use quorate::proto::join::RoleWanted;
 use quorate::proto::store::command::Body;
 use quorate::raft::config::Timing;
 use quorate::raft::replica::Replica;
-use quorate::runtime::{Disk, Found, Runtime};
+use quorate::runtime::{Disk, Found, Runtime, WallTime};
 use quorate::state::Response;
+use quorate::tls::Validity;
 
 use crate::disk::CrashMode;
 use crate::faults::Schedule;
@@ -286,6 +287,14 @@ impl<'world, M: Simulator> Cluster<'world, M> {
 
     fn replica(&self, host: HostId) -> Option<Arc<Replica<NodeRuntime<M>>>> {
         self.inner(host).map(|inner| Arc::clone(inner.replica()))
+    }
+
+    /// Until when the certificate that a node shows is good; none while it is not up.
+    #[must_use]
+    pub fn certificate_expires(&self, number: u16) -> Option<WallTime> {
+        let inner = self.inner(HostId::new(number))?;
+        let certificate = inner.replica().peers().tls().certificate();
+        Some(Validity::of(&certificate).ok()?.not_after)
     }
 
     /// What the nodes show, a line each, with what their planners wait for: for the report of a failure.

@@ -34,6 +34,7 @@ stories![
     another_process_runs_the_same,
     disk_that_ignores_syncs_is_seen_at_the_store,
     swarms_of_faults_break_no_invariant,
+    certificates_renew_themselves_and_clocks_may_be_an_hour_off,
 ];
 
 fn leader_that_is_cut_off_is_replaced_and_comes_back<M: Simulator>() {
@@ -186,6 +187,35 @@ fn disk_that_ignores_syncs_is_seen_at_the_store<M: Simulator>() {
         let seen = |finding: &Finding| matches!(finding.violation, Violation::EntriesLost { host, .. } if host == liar);
         assert!(findings.iter().any(seen), "{findings:?}");
         assert!(cluster.world().fired()["disk-ignored-sync"] > 0);
+    });
+}
+
+/// R28: everyone's certificate is renewed when a third of its life is left, and a node whose clock is nearly an hour late is let in.
+fn certificates_renew_themselves_and_clocks_may_be_an_hour_off<M: Simulator>() {
+    const DAY_MS: i64 = 24 * 3_600 * 1_000;
+    in_cluster::<M, _>(Seed::new(6), Options::none(3), Keep::Last(60), |cluster| {
+        let expiries = |cluster: &Cluster<'_, M>| {
+            let all = (1..=3).map(|number| cluster.certificate_expires(number).expect("it is up"));
+            all.collect::<Vec<_>>()
+        };
+        let first = expiries(cluster);
+        for number in 1..=3 {
+            let machine = cluster.world().machine(HostId::new(number));
+            machine.clock().bump_wall(300 * DAY_MS);
+        }
+        cluster.advance(secs(620));
+        let renewed = expiries(cluster);
+        for (before, after) in first.iter().zip(&renewed) {
+            assert!(after.millis() >= before.millis() + 299 * DAY_MS.unsigned_abs());
+        }
+        let late = cluster.world().machine(HostId::new(2));
+        late.clock().bump_wall(-55 * 60 * 1_000);
+        cluster.node(2).crash().start();
+        cluster
+            .converge(secs(40))
+            .expect("a certificate is back-dated by an hour");
+        cluster.put(2, "key", "value").expect("acknowledged");
+        cluster.assert_sound();
     });
 }
 

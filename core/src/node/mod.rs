@@ -12,7 +12,7 @@
 //! | `inviting.rs` | tokens and admissions, as the leader decides them |
 //! | `membership_service.rs` | what members ask of one another beside Raft: relayed joins, the signing key, new certificates |
 //! | `recover.rs` | a survivor of a lost quorum goes on alone |
-//! | `join.rs` | [`join`]: makes a directory the home of a new member |
+//! | `join.rs` | [`join()`]: makes a directory the home of a new member |
 
 mod front;
 mod helpers;
