@@ -11,7 +11,7 @@ use quorate_sim::trace::Keep;
 fn seeds(name: &str) -> [u64; 2] {
     match name {
         "crash" => [3, 4],
-        "roles" => [2, 6],
+        "roles" => [1, 6],
         _ => [1, 2],
     }
 }
