@@ -13,6 +13,7 @@
 //! | [`interpreter`] | runs a generator against clients over any runtime, and records |
 //! | [`workload`] | what to ask and how to judge it, in one piece |
 //! | [`nemesis`] | the words for faults, and schedules of them |
+//! | [`deadline`] | when reading and judging are given up |
 //! | [`random`] | random numbers that a seed determines |
 //! | [`model`] | what a system promises: a state and steps over it |
 //!
@@ -21,6 +22,7 @@
 
 pub mod check;
 pub mod client;
+pub mod deadline;
 pub mod generator;
 pub mod history;
 pub mod interpreter;

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Checker, Report, Verdict};
+use crate::deadline::Passed;
 use crate::history::History;
 
 /// Runs `checker`; if it panics the report is *unknown* with what it said, never a pass and never a claim about the
-/// system.
+/// system. So it is if the [deadline](crate::deadline) of this thread passes.
 pub fn guarded(checker: &dyn Checker, history: &History) -> Report {
     // Nothing of the checker is looked at again after a panic, so a half-changed inside cannot mislead.
     catch_unwind(AssertUnwindSafe(|| checker.check(history))).unwrap_or_else(|panic| {
+        if let Some(passed) = panic.downcast_ref::<Passed>() {
+            return Report::unknown(passed.to_string());
+        }
         Report::unknown(format!(
             "the checker crashed: {}",
             panic_text(panic.as_ref())

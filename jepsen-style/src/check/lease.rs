@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Checker, Report};
+use crate::deadline;
 use crate::history::{History, Operation, Outcome, Value};
 
 /// Judges when leases end.
@@ -43,6 +44,8 @@ enum Said {
 const SECOND: u64 = 1_000_000_000;
 
 fn said(operation: &Operation) -> Said {
+    // Every walk over the operations of a lease, and there are walks within walks, asks this of each.
+    deadline::look();
     let seconds = operation
         .output
         .as_integer()

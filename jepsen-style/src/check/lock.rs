@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 
 use super::{Checker, Report};
+use crate::deadline;
 use crate::history::{History, Operation, Outcome};
 
 /// What a lock promises beside fencing.
@@ -108,6 +109,7 @@ fn backwards(problem: &str, operations: &[(&Operation, i64)], equal: Equal) -> V
 fn unknown_tokens(acquired: &[(&Operation, i64)], taken: &[(&Operation, i64)]) -> Vec<String> {
     let given = |token: i64, write: &Operation| {
         acquired.iter().any(|(operation, given)| {
+            deadline::look();
             *given == token && operation.invoked.order < write.invoked.order
         })
     };

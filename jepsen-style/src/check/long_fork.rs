@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Checker, Report};
+use crate::deadline;
 use crate::history::{History, Operation, Outcome, Value};
 
 /// Judges reads of groups of keys that are written once.
@@ -31,6 +32,7 @@ impl Checker for LongFork {
             };
             let mut shown = BTreeMap::new();
             for micro in told.as_list().unwrap_or_default() {
+                deadline::look();
                 let Some([function, key, value]) = micro.as_list() else {
                     return Report::unknown(format!("not understood: {micro}"));
                 };

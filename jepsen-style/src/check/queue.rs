@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use super::{Checker, Report};
+use crate::deadline;
 use crate::history::{History, Operation, Outcome, Value};
 
 /// Judges one queue by its sum.
@@ -39,6 +40,7 @@ impl Checker for TotalQueue {
                 }
                 "dequeue" | "drain" if operation.is_ok() => {
                     for value in operation.output.as_list().unwrap_or_default() {
+                        deadline::look();
                         accounts.entry(value).or_default().taken += 1;
                     }
                     found_empty = found_empty.max(Some(operation.invoked.order));
@@ -66,6 +68,7 @@ fn judge(
     let (mut unexpected, mut duplicated, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     let (mut lost_count, mut remaining, mut recovered) = (0_u64, 0_u64, 0_u64);
     for (value, account) in accounts {
+        deadline::look();
         if account.taken > account.attempted {
             match account.attempted {
                 0 => unexpected.push(format!("{value} came out and never went in")),

@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 
 use super::latency;
 use super::{Checker, Report};
+use crate::deadline;
 use crate::history::{History, Operation, Outcome, Value};
 
 /// Whether a read may miss what it should show, if it shows up again.
@@ -102,6 +103,7 @@ fn see(reads: &[&Operation], elements: &mut FxHashMap<&Value, Element>) -> Vec<S
     for read in reads {
         let Some(ended) = read.ended else { continue };
         for value in read.output.as_list().unwrap_or_default() {
+            deadline::look();
             match elements.get_mut(value) {
                 Some(element) if element.outcome != Outcome::Failed => {
                     element.known = earlier(element.known, Some((ended.order, ended.nanoseconds)));
@@ -132,12 +134,14 @@ fn brief(read: &Operation) -> String {
 fn miss(reads: &[&Operation], elements: &mut FxHashMap<&Value, Element>) {
     for (place, read) in reads.iter().enumerate() {
         for value in read.output.as_list().unwrap_or_default() {
+            deadline::look();
             if let Some(element) = elements.get_mut(value) {
                 element.stamp = place;
             }
         }
         let invoked = (read.invoked.order, read.invoked.nanoseconds);
         for element in elements.values_mut() {
+            deadline::look();
             if element.known.is_some_and(|known| known.0 < invoked.0) {
                 element.is_read = true;
                 if element.stamp != place {

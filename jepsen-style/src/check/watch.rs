@@ -17,6 +17,7 @@
 use std::collections::BTreeSet;
 
 use super::Report;
+use crate::deadline;
 use crate::history::Value;
 
 /// What a change did to its key.
@@ -241,6 +242,7 @@ impl<'a> Judge<'a> {
             .partition_point(|other| other.revision < change.revision);
         let last = self.truth[..before]
             .iter()
+            .inspect(|_| deadline::look())
             .rfind(|other| other.key == change.key);
         let held = last.map_or(&Value::Nil, |last| &last.value);
         if told != held {

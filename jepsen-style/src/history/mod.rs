@@ -30,6 +30,8 @@ pub use pair::{PairError, Pairing};
 pub use text::{Name, Text};
 pub use value::Value;
 
+use crate::deadline;
+
 /// A finished recording: operations in the order in which they were invoked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
@@ -80,6 +82,7 @@ impl History {
     pub fn clients(&self) -> impl Iterator<Item = &Operation> {
         self.operations
             .iter()
+            .inspect(|_| deadline::look())
             .filter(|operation| operation.process != Process::Nemesis)
     }
 
@@ -135,6 +138,7 @@ impl History {
             }
         }
         for operation in &mut self.operations {
+            deadline::look();
             if operation.process != Process::Nemesis {
                 split(&mut operation.input, &mut operation.key);
                 split(&mut operation.output, &mut operation.key);

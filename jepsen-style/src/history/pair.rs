@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use super::History;
 use super::event::{Event, EventKind};
 use super::op::{Moment, Operation, Outcome, Process};
+use crate::deadline;
 
 /// Collects events in the order in which they happened.
 #[derive(Debug, Default)]
@@ -97,6 +98,7 @@ pub enum PairError {
 impl Pairing {
     /// Takes the next event.
     pub fn push(&mut self, event: Event) -> Result<(), PairError> {
+        deadline::look();
         let moment = Moment {
             order: self.events,
             nanoseconds: event.nanoseconds,

@@ -32,19 +32,21 @@ struct Args {
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
 
-    /// Give a file up after this time, with the verdict unknown: 500ms, 60s, 5m.
+    /// Give a file up after this time, reading included, with the verdict unknown: 500ms, 60s, 5m.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
 
-    /// Give a file up when its search remembers more than so many megabytes.
+    /// Give a file up when the search of a model remembers more than so many megabytes. Checkers that are no models of
+    /// linearizability do not search; they take memory in proportion to the history.
     #[arg(long, value_name = "MB", default_value_t = 4096)]
     memory: u64,
 
-    /// Threads that search the objects of a history [default: all processors]
+    /// At most so many threads search the objects of a history [default: all processors]; checkers that are no models
+    /// take one.
     #[arg(long, short, value_name = "N")]
     jobs: Option<usize>,
 
-    /// Search all objects of a history together instead of each by itself.
+    /// Search all objects of a history together instead of each by itself; for models only.
     #[arg(long)]
     no_partition: bool,
 
@@ -52,7 +54,7 @@ struct Args {
     #[arg(long)]
     independent: bool,
 
-    /// After a failure, look for the operations that it takes, and print only those.
+    /// After a failure, look for the operations that it takes, and print only those; for models only.
     #[arg(long)]
     shrink: bool,
 
@@ -75,6 +77,8 @@ pub(crate) struct Plan {
     pub(crate) model: models::Judge,
     pub(crate) settings: models::Settings,
     pub(crate) format: Option<Format>,
+    /// For a file from its opening to its verdict.
+    pub(crate) timeout: Option<Duration>,
     pub(crate) output: Output,
     pub(crate) independent: bool,
     pub(crate) files: Vec<PathBuf>,
@@ -127,13 +131,17 @@ pub(crate) fn parse() -> Result<Plan, Exit> {
         );
         Exit::Usage
     })?;
+    if (args.no_partition || args.shrink) && !models::is_searched(&args.model) {
+        eprintln!(
+            "check: {} does not search, so --no-partition and --shrink mean nothing to it",
+            args.model
+        );
+        return Err(Exit::Usage);
+    }
     let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut bounds = Bounds::generous()
+    let bounds = Bounds::generous()
         .on(args.jobs.unwrap_or_else(processors))
         .remembering(args.memory.saturating_mul(1 << 20));
-    if let Some(time) = args.timeout {
-        bounds = bounds.within(time);
-    }
     let partition = if args.no_partition {
         Partition::Off
     } else {
@@ -147,6 +155,7 @@ pub(crate) fn parse() -> Result<Plan, Exit> {
             shrink: args.shrink,
         },
         format: args.format,
+        timeout: args.timeout,
         output: args.output,
         independent: args.independent,
         files: args.files,

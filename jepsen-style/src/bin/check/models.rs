@@ -59,6 +59,11 @@ const TABLE: &[(&str, Judging)] = &[
     }),
 ];
 
+/// Whether the name is that of a model, whose histories are searched; the other checkers do not search.
+pub(crate) fn is_searched(name: &str) -> bool {
+    TABLE.iter().any(|(known, _)| *known == name)
+}
+
 /// The judge of that name.
 pub(crate) fn find(name: &str) -> Option<Judge> {
     if let Some((_, judge)) = TABLE.iter().find(|(known, _)| *known == name) {
@@ -85,12 +90,17 @@ fn linear<M: Model>(model: M, history: &History, settings: &Settings) -> Report 
     let checker = Linearizability::of(model)
         .within(settings.bounds.clone())
         .partitioned(settings.partition);
-    let report = guarded(&checker, history);
+    let mut report = guarded(&checker, history);
     if !settings.shrink || report.verdict != Verdict::Fail {
         return report;
     }
     let small = checker.shrink(history, 2000);
-    let mut report = checker.check(&small);
+    let mut shrunk = guarded(&checker, &small);
+    if shrunk.verdict != Verdict::Fail {
+        // Time was over: the failure stands as it was found.
+        return report;
+    }
+    std::mem::swap(&mut report, &mut shrunk);
     report.witness.push(format!(
         "what it takes to fail ({} of {} operations):",
         small.len(),

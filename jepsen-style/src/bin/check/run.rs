@@ -1,11 +1,13 @@
 //! Reads, judges and prints, file by file.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::Path;
 use std::time::Instant;
 
 use quorate_jepsen_style::check::{Report, Verdict};
+use quorate_jepsen_style::deadline;
 use quorate_jepsen_style::history::read::{ReadError, read};
 use serde_json::json;
 
@@ -19,7 +21,9 @@ pub(crate) fn run(plan: &Plan) -> Exit {
     for file in &plan.files {
         progress.at(file);
         let started = now();
-        let judged = judge(plan, file);
+        // A time too long to add is no bound.
+        let end = plan.timeout.and_then(|time| started.checked_add(time));
+        let judged = judge_until(end, plan, file);
         progress.clear();
         let exit = match &judged {
             Ok((report, _)) => match report.verdict {
@@ -38,18 +42,43 @@ pub(crate) fn run(plan: &Plan) -> Exit {
     worst
 }
 
-fn judge(plan: &Plan, file: &Path) -> Result<(Report, usize), ReadError> {
+/// Why there is no verdict on a file.
+enum Trouble {
+    /// It could not be opened.
+    Unopened(std::io::Error),
+    /// It is no recording.
+    Unread(ReadError),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unopened(error) => write!(formatter, "cannot be opened: {error}"),
+            Self::Unread(error) => error.fmt(formatter),
+        }
+    }
+}
+
+/// The report, and how many operations it is on.
+type Judged = Result<(Report, usize), Trouble>;
+
+/// Reads and judges a file until `end`.
+fn judge_until(end: Option<Instant>, plan: &Plan, file: &Path) -> Judged {
+    deadline::within(end, || judge(plan, file)).unwrap_or_else(|passed| {
+        let reason = format!("{passed}: it was not even read");
+        Ok((Report::unknown(reason), 0))
+    })
+}
+
+fn judge(plan: &Plan, file: &Path) -> Judged {
     #[expect(
         clippy::disallowed_methods,
         reason = "a command of its own, on a real disk"
     )]
     let opened = File::open(file);
-    let opened = opened.map_err(|error| ReadError {
-        line: 0,
-        column: 0,
-        problem: error.to_string(),
-    })?;
-    let mut history = read(BufReader::with_capacity(1 << 20, opened), plan.format)?;
+    let opened = opened.map_err(Trouble::Unopened)?;
+    let input = BufReader::with_capacity(1 << 20, opened);
+    let mut history = read(input, plan.format).map_err(Trouble::Unread)?;
     if plan.independent {
         history = history.split_pairs();
     }
@@ -57,12 +86,7 @@ fn judge(plan: &Plan, file: &Path) -> Result<(Report, usize), ReadError> {
     Ok(((plan.model)(&history, &plan.settings), operations))
 }
 
-fn print(
-    output: Output,
-    file: &Path,
-    judged: &Result<(Report, usize), ReadError>,
-    seconds: f64,
-) -> std::io::Result<()> {
+fn print(output: Output, file: &Path, judged: &Judged, seconds: f64) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match (output, judged) {
         (Output::Text, Ok((report, operations))) => {
@@ -92,12 +116,27 @@ fn print(
             writeln!(out, "{line}")
         }
         (Output::Json, Err(error)) => {
+            let place = match error {
+                Trouble::Unopened(_) => None,
+                Trouble::Unread(error) => Some((error.line, error.column)),
+            };
+            let problem = match error {
+                Trouble::Unopened(_) => error.to_string(),
+                Trouble::Unread(error) => error.problem.clone(),
+            };
             let line = json!({
                 "file": file.display().to_string(),
-                "error": error.problem,
-                "line": error.line,
-                "column": error.column,
+                "verdict": Verdict::Unknown,
+                "reason": error.to_string(),
+                "error": problem,
+                "line": place.map(|(line, _)| line),
+                "column": place.map(|(_, column)| column),
+                "operations": 0,
                 "seconds": seconds,
+                "peak_memory": peak_memory(),
+                "witness": [],
+                "details": {},
+                "parts": {},
             });
             writeln!(out, "{line}")
         }

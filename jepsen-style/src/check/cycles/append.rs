@@ -21,6 +21,7 @@ use super::keys::{Entry, KeyIndex, NONE, ValueNumbers};
 use super::transactions::{
     KeyId, MicroKind, MicroOperation, TransactionId, Transactions, ValueId, index_u32,
 };
+use crate::deadline;
 use crate::history::Outcome;
 
 /// An append of the key at hand.
@@ -122,6 +123,7 @@ impl<'a> Inference<'a> {
         self.updates.clear();
         self.updates.resize(longest.len() + 1, NONE);
         for group in entries.chunk_by(|first, second| first.transaction == second.transaction) {
+            deadline::look();
             if self.outcome(group[0].transaction) == Outcome::Ok {
                 is_sound &= self.reads_of(key, group, longest, longest_reader);
             }
@@ -285,6 +287,7 @@ impl<'a> Inference<'a> {
         let mut appends = false;
         self.own.clear();
         for (place, entry) in group.iter().enumerate() {
+            deadline::look();
             let operation = self.operation(*entry);
             if operation.kind == MicroKind::Append {
                 appends = true;
@@ -326,6 +329,7 @@ impl<'a> Inference<'a> {
             None => list.ends_with(&self.own),
         };
         let is_early = later.iter().any(|entry| {
+            deadline::look();
             let operation = self.operation(*entry);
             operation.kind == MicroKind::Append && list.contains(&operation.value())
         });
@@ -488,6 +492,7 @@ impl<'a> Inference<'a> {
     fn connect_unseen(&mut self) {
         let mut targets = Vec::new();
         for (source_range, target_range) in &self.unseen.keys {
+            deadline::look();
             targets.clear();
             let kept = &self.unseen.targets[target_range.clone()];
             targets.extend(

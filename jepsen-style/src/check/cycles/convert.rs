@@ -11,6 +11,7 @@ use super::explain::Names;
 use super::transactions::{
     KeyId, NEVER, NIL, Span, TransactionId, Transactions, ValueId, index_u32,
 };
+use crate::deadline;
 use crate::history::{History, Operation, Outcome, Process, Value};
 
 /// What micro-operations mean.
@@ -83,6 +84,7 @@ impl<'a> Converted<'a> {
         };
         let mut list = Vec::new();
         for (place, operation) in history.operations().iter().enumerate() {
+            deadline::look();
             if let Process::Client(process) = operation.process {
                 converted.add_transaction(place, operation, dialect, &mut list)?;
                 converted.transactions.finish(Span {

@@ -64,6 +64,8 @@ use explain::Explain;
 use graph::{GraphBuilder, KindSet};
 use shortest::Budget;
 
+use crate::deadline;
+
 /// How many edges the searches for shortest cycles may look at in all: a second or so.
 const SEARCH_EDGES: u64 = 100_000_000;
 
@@ -131,6 +133,7 @@ fn report_cycles(
             .iter()
             .zip(next)
             .map(|((node, kind), (next, _))| {
+                deadline::look();
                 let (first, second) = (TransactionId(*node), TransactionId(*next));
                 let reason = explain::reason(explain, transactions.spans(), first, *kind, second);
                 Step {

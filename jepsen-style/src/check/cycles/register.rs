@@ -24,6 +24,7 @@ use super::keys::{Entry, KeyIndex, NONE, ValueNumbers};
 use super::transactions::{
     KeyId, MicroKind, MicroOperation, NEVER, NIL, TransactionId, Transactions, ValueId, index_u32,
 };
+use crate::deadline;
 use crate::history::Outcome;
 
 /// A write of the key at hand.
@@ -171,6 +172,7 @@ impl Inference<'_> {
     fn collect_reads(&mut self, key: KeyId, entries: &[Entry]) {
         self.reads.clear();
         for group in entries.chunk_by(|first, second| first.transaction == second.transaction) {
+            deadline::look();
             if self.outcome(group[0].transaction) == Outcome::Ok {
                 self.reads_of(key, group);
             }
@@ -194,7 +196,10 @@ impl Inference<'_> {
                     };
                     self.findings.add(Anomaly::Internal, evidence);
                 } else if let Some(writer) = source {
-                    let is_write = |entry: &Entry| self.operation(*entry).kind == MicroKind::Write;
+                    let is_write = |entry: &Entry| {
+                        deadline::look();
+                        self.operation(*entry).kind == MicroKind::Write
+                    };
                     let updates = group.iter().any(is_write);
                     let value = operation.value();
                     self.reads.push(Read {
@@ -366,6 +371,7 @@ impl Inference<'_> {
         };
         let fan = Fan::new(&writers, reads.len() + versions.len(), self.builder);
         for (place, version) in versions.iter().enumerate() {
+            deadline::look();
             let later = versions.partition_point(|other| other.touched <= version.settled);
             let range = later..versions.len();
             let kind = EdgeKind::TimedWriteWrite;

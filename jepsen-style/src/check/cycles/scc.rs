@@ -6,6 +6,7 @@
 
 use super::graph::{Graph, KindSet, Node};
 use super::transactions::index_u32;
+use crate::deadline;
 
 const UNVISITED: u32 = 0;
 
@@ -55,6 +56,7 @@ impl<'a> Walk<'a> {
     }
 
     fn enter(&mut self, node: Node) {
+        deadline::look();
         let (next, end) = self.graph.row(node);
         self.rank[node as usize] = self.index;
         self.index += 1;

@@ -21,6 +21,7 @@ use super::graph::{EdgeKind, Graph, KindSet, Node};
 use super::scc::Components;
 use super::shortest::{Budget, Pathfinder, Search, Territory};
 use super::transactions::index_u32;
+use crate::deadline;
 
 /// A cycle of transactions: each with the kind of the edge that leads to the next, the last to the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -272,6 +273,7 @@ fn kind_of(steps: &[(Node, EdgeKind)]) -> CycleKind {
 
 fn repetition(steps: &[(Node, EdgeKind)]) -> Option<(usize, usize)> {
     (0..steps.len()).find_map(|second| {
+        deadline::look();
         let first = steps[..second]
             .iter()
             .position(|(node, _)| *node == steps[second].0)?;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::graph::{EdgeKind, Graph, KindSet, Node};
+use crate::deadline;
 
 /// How many edges may still be looked at. Finding *a* cycle is linear and needs no budget; finding the shortest, or one of
 /// a given kind, is not: a history broken everywhere must not take for ever to say so.
@@ -70,6 +71,7 @@ impl Pathfinder {
         // A node is settled when it is taken from the queue at its least distance; entries made before a shorter way was
         // found are passed over. The start counts as not reached, so that a path may come back to it.
         while let Some((distance, node)) = self.open.pop_front() {
+            deadline::look();
             let (search, least, ..) = self.reached[node as usize];
             if search == self.search && least < distance && node != start {
                 continue;

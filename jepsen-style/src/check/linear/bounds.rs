@@ -7,6 +7,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::deadline;
+pub(super) use crate::deadline::now;
+
 /// What a search may use.
 #[derive(Debug)]
 pub struct Bounds {
@@ -93,7 +96,8 @@ impl fmt::Display for Exhausted {
 /// What one search has used. Asks the clock rarely: a step takes less time than asking.
 pub(super) struct Budget<'a> {
     bounds: &'a Bounds,
-    started: Instant,
+    /// When time is over: that of the bounds, or what is left of the time of the work that this search is a part of.
+    end: Option<Instant>,
     steps: u32,
 }
 
@@ -102,9 +106,16 @@ const STRIDE: u32 = 2048;
 
 impl<'a> Budget<'a> {
     pub(super) fn new(bounds: &'a Bounds, started: Instant) -> Self {
+        // A time too long to add is no bound.
+        let end = bounds.time.and_then(|time| started.checked_add(time));
+        let outer = deadline::current();
         Self {
             bounds,
-            started,
+            end: end
+                .zip(outer)
+                .map(|(end, outer)| end.min(outer))
+                .or(end)
+                .or(outer),
             steps: 0,
         }
     }
@@ -118,8 +129,8 @@ impl<'a> Budget<'a> {
         if self.bounds.stop.load(Ordering::Relaxed) {
             return Err(Exhausted::Stopped);
         }
-        match self.bounds.time {
-            Some(time) if self.started.elapsed() > time => Err(Exhausted::Time),
+        match self.end {
+            Some(end) if now() > end => Err(Exhausted::Time),
             _ => Ok(()),
         }
     }
@@ -133,13 +144,4 @@ impl<'a> Budget<'a> {
     pub(super) fn memory(&self) -> u64 {
         self.bounds.memory / self.bounds.jobs as u64
     }
-}
-
-/// The clock that bounds of time go by.
-pub(super) fn now() -> Instant {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a bound of wall time is about this machine, never about a simulated one"
-    )]
-    Instant::now()
 }

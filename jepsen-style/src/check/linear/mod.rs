@@ -41,6 +41,7 @@ pub use explain::Explanation;
 
 use self::search::{Foresight, Found};
 use super::{Checker, Report};
+use crate::deadline;
 use crate::history::{History, Operation, Outcome, Process, Value};
 use crate::model::{Model, OPEN, Timed};
 
@@ -143,6 +144,7 @@ impl<M: Model> Linearizability<M> {
         };
         let mut known: FxHashMap<&Value, usize> = FxHashMap::default();
         for (number, operation) in (0..).zip(operations) {
+            deadline::look();
             if operation.process == Process::Nemesis || operation.outcome == Outcome::Failed {
                 continue;
             }
@@ -186,21 +188,30 @@ impl<M: Model> Checker for Linearizability<M> {
             Judgement::Linearizable => Report::pass(),
             Judgement::Unknown(reason) => Report::unknown(reason),
             Judgement::Illegal { part, reason } => {
-                let explanation = self.explain(history, &part);
-                let said = if reason.is_empty() {
-                    explanation.reason()
-                } else {
-                    reason
+                // That it fails is known; if time ends now, it is said without an explanation.
+                let explained =
+                    deadline::within(deadline::current(), || self.explain(history, &part));
+                let said = match &explained {
+                    _ if !reason.is_empty() => reason,
+                    Ok(explanation) => explanation.reason(),
+                    Err(_) => {
+                        "not linearizable; time was over before it could be explained".to_owned()
+                    }
                 };
                 let said = if part.is_nil() {
                     said
                 } else {
                     format!("object {part}: {said}")
                 };
-                let picture = serde_json::to_value(&explanation).unwrap_or_default();
-                Report::fail(said)
-                    .with_witness(explanation.lines())
-                    .with("explanation", picture)
+                match explained {
+                    Err(_) => Report::fail(said),
+                    Ok(explanation) => {
+                        let picture = serde_json::to_value(&explanation).unwrap_or_default();
+                        Report::fail(said)
+                            .with_witness(explanation.lines())
+                            .with("explanation", picture)
+                    }
+                }
             }
         };
         report.with("operations", history.len())

@@ -10,6 +10,7 @@ use std::hash::Hash;
 use indexmap::IndexSet;
 use rustc_hash::FxBuildHasher;
 
+use crate::deadline;
 use crate::model::{Model, Timed};
 
 /// A call at its place.
@@ -59,6 +60,7 @@ impl<C: Clone + Eq + Hash> Plan<C> {
         let mut entries = Vec::with_capacity(total);
         for (cell, timed) in (0..).zip(cells) {
             for timed in timed {
+                deadline::look();
                 let call = match calls.get_index_of(&timed.call) {
                     Some(known) => known,
                     None => calls.insert_full(timed.call.clone()).0,
@@ -136,6 +138,7 @@ impl<C: Clone + Eq + Hash> Plan<C> {
         let mut next = 0;
         self.open_from.reserve(self.returns.len() + 1);
         for &returning in &self.returns {
+            deadline::look();
             let now = self.entries[returning as usize].returned;
             while let Some(entry) = self
                 .entries

@@ -8,6 +8,7 @@ use super::bounds::{Bounds, Exhausted, now};
 use super::plan::Plan;
 use super::search::{Foresight, Found, search};
 use super::{Judgement, Partition, Parts};
+use crate::deadline;
 use crate::history::Value;
 use crate::model::{Decision, Model, Timed};
 
@@ -49,11 +50,14 @@ fn judge_apart<M: Model>(
         return judge_in_turn(model, parts, &bounds, started, &AtomicUsize::new(0));
     }
     let next = AtomicUsize::new(0);
+    let deadline = deadline::current();
     let verdict = Mutex::new(Judgement::Linearizable);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                let found = judge_in_turn(model, parts, &bounds, started, &next);
+                let work = || judge_in_turn(model, parts, &bounds, started, &next);
+                let found = deadline::within(deadline, work)
+                    .unwrap_or_else(|_| Judgement::Unknown(Exhausted::Time.to_string()));
                 let mut verdict = verdict
                     .lock()
                     .expect("nobody panics while holding the verdict");

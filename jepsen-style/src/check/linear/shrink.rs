@@ -6,11 +6,12 @@
 //! out of the result. Every violation in the small history is one of the large.
 
 use super::{Judgement, Linearizability};
+use crate::deadline;
 use crate::history::{History, Operation, Outcome};
 use crate::model::Model;
 
 /// Forgets operations of `history`, ever smaller chunks of them, while `keeps` holds of what is left; gives what could not
-/// be forgotten. `attempts` bounds how often `keeps` is asked.
+/// be forgotten. `attempts` bounds how often `keeps` is asked; the end of a deadline ends it too.
 pub fn shrink(
     history: &History,
     attempts: usize,
@@ -22,9 +23,9 @@ pub fn shrink(
         .collect();
     let mut attempts = attempts;
     let mut chunk = kept.len();
-    while chunk > 0 && attempts > 0 {
+    while chunk > 0 && attempts > 0 && !deadline::has_passed() {
         let mut from = 0;
-        while from < kept.len() && attempts > 0 {
+        while from < kept.len() && attempts > 0 && !deadline::has_passed() {
             attempts -= 1;
             let to = (from + chunk).min(kept.len());
             let forgotten = kept[from..to].to_vec();

@@ -112,6 +112,7 @@ fn fill(
     let mut there = Vec::new();
     let mut on_the_way = forks;
     while let Some(fork) = on_the_way.pop() {
+        crate::deadline::look();
         if fork.state.revision >= revision {
             if fork.state.revision == revision && !there.contains(&fork) {
                 there.push(fork);
