@@ -133,41 +133,6 @@ fn no_time_is_unknown_for_every_checker() {
     }
 }
 
-/// Compare-and-sets over three values, most of them open for ever, and reads that no order of them explains.
-#[test]
-fn an_exponential_history_ends_as_unknown_within_its_time() {
-    let mut log = String::new();
-    for process in 0..60 {
-        let (from, to) = (process % 7, (process * 3 + 1) % 7);
-        let cas = format!(r#""process":{process},"f":"cas","value":[{from},{to}]"#);
-        writeln!(log, r#"{{"type":"invoke",{cas}}}"#).expect("memory");
-        writeln!(log, r#"{{"type":"info",{cas}}}"#).expect("memory");
-    }
-    writeln!(
-        log,
-        r#"{{"type":"invoke","process":99,"f":"write","value":0}}"#
-    )
-    .expect("memory");
-    writeln!(log, r#"{{"type":"ok","process":99,"f":"write","value":0}}"#).expect("memory");
-    for read in 0..40 {
-        let value = (read * 5 + read / 3) % 7;
-        writeln!(log, r#"{{"type":"invoke","process":99,"f":"read"}}"#).expect("memory");
-        writeln!(
-            log,
-            r#"{{"type":"ok","process":99,"f":"read","value":{value}}}"#
-        )
-        .expect("memory");
-    }
-    let history = file("exponential.jsonl", &log);
-    let (code, line) = check(
-        "cas-register",
-        &["--timeout", "700ms", "--jobs", "1"],
-        &history,
-    );
-    assert_eq!((code, &line["verdict"]), (2, &"unknown".into()), "{line}");
-    assert_whole(&line);
-}
-
 /// Elements times reads: the set checker would take 3·10⁹ steps.
 #[test]
 fn a_checker_that_does_not_search_ends_within_its_time_too() {

@@ -2,7 +2,7 @@
 //! for.
 
 use quorate_jepsen_style::check::linear::{Bounds, Linearizability, Partition};
-use quorate_jepsen_style::check::{Checker, Report, Verdict, guarded, named, names};
+use quorate_jepsen_style::check::{Report, Verdict, guarded, named, names};
 use quorate_jepsen_style::history::History;
 use quorate_jepsen_style::model::lock::{Ends, Lock};
 use quorate_jepsen_style::model::{Model, counter, etcd, kv, map, queue, register, set};
