@@ -61,6 +61,16 @@ impl Address {
     }
 }
 
+/// Those of the configured addresses that can be dialled; an operator may have written URLs.
+#[must_use]
+pub fn addresses(configured: &[String]) -> Vec<Address> {
+    let bare = |text: &String| {
+        let (_, rest) = text.split_once("://").unwrap_or(("", text));
+        Address::parse(rest.trim_end_matches('/')).ok()
+    };
+    configured.iter().filter_map(bare).collect()
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -98,6 +108,14 @@ mod tests {
         ] {
             assert_eq!(Address::parse(text).unwrap().host(), host);
         }
+    }
+
+    #[test]
+    fn urls_lose_what_is_not_dialled_and_others_are_left_out() {
+        let configured = ["https://10.0.0.1:7379/", "node-1:80", "nowhere"];
+        let dialled = addresses(&configured.map(str::to_owned));
+        let texts: Vec<_> = dialled.iter().map(Address::as_str).collect();
+        assert_eq!(texts, ["10.0.0.1:7379", "node-1:80"]);
     }
 
     #[test]

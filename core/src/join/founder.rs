@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use super::joiner::Membership;
 use super::view::MemberView;
-use crate::ids::{ClusterId, Epoch, LogIndex, NodeId};
+use crate::ids::{ClusterId, Epoch, NodeId};
 use crate::proto::store::Member;
 use crate::runtime::{Runtime, WallTime};
 use crate::tls::peer::stored_hash;
@@ -27,18 +27,12 @@ pub fn found<R: Runtime>(
     cluster: ClusterId,
     epoch: Epoch,
     member: Member,
-    client_hosts: Vec<String>,
 ) -> Result<Founded, TlsError> {
     let now = R::wall();
     let authority = Authority::create(cluster, key::<R>(), serial::<R>(), now)?;
     let node = NodeId(member.id);
     let key = key::<R>();
-    let subject = NodeSubject {
-        epoch,
-        node,
-        admitted: LogIndex(0),
-        client_hosts,
-    };
+    let subject = NodeSubject::of_member(&member, epoch);
     let certificate = authority.issue_node(&subject, key.public(), serial::<R>(), now)?;
     let member = Member {
         key_hash: stored_hash(key.public().hash()),

@@ -8,7 +8,7 @@
 use super::address::Address;
 use super::token::{Claim, TokenId};
 use super::view::MemberView;
-use crate::ids::{ClusterId, Epoch, LogIndex, NodeId};
+use crate::ids::{ClusterId, Epoch, NodeId};
 use crate::membership::Signer;
 use crate::proto::join::{
     Admitted, Refusal, Refused, RoleWanted, SubmitReply, SubmitRequest, TryAgain,
@@ -235,20 +235,7 @@ impl Inviter {
     }
 
     fn sign(&self, member: &Member) -> Effect {
-        let hosts = member
-            .client_addresses
-            .iter()
-            .filter_map(|address| Address::parse(address).ok());
-        let mut client_hosts: Vec<String> =
-            hosts.map(|address| address.host().to_owned()).collect();
-        client_hosts.sort();
-        client_hosts.dedup();
-        let subject = NodeSubject {
-            epoch: self.epoch,
-            node: self.node,
-            admitted: LogIndex(member.admitted_index),
-            client_hosts,
-        };
+        let subject = NodeSubject::of_member(member, self.epoch);
         Effect::Sign {
             subject,
             key: self.key,

@@ -47,7 +47,7 @@ pub mod service;
 pub mod token;
 pub mod view;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, addresses};
 pub use line::{JoinLine, LineError};
 pub use token::{Claim, Token, TokenId};
 pub use view::{MemberView, SharedView, ViewError};

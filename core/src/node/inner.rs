@@ -17,7 +17,7 @@ use crate::proto::admin::{AvailabilityCode, StatusReply, StatusRequest};
 use crate::proto::peer::ReportResponse;
 use crate::raft::peers::Identity;
 use crate::raft::replica::Replica;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, WallTime};
 use crate::state::{Reader, Roster, StateError};
 use crate::tls::{Authority, Validity};
 
@@ -286,22 +286,26 @@ impl<R: Runtime> Inner<R> {
 
     /// The member view as the state has it now; the last known one when it cannot be read, or says nothing yet.
     pub(super) fn newest_view(&self) -> Arc<MemberView> {
-        self.learn_members();
+        let _ = self.learn_members();
         self.view().get()
     }
 
     /// Takes members, tombstones and trusted authorities over from the state, for all who judge or dial by them. What is
-    /// new is kept on disk, for the next start.
-    pub(super) fn learn_members(&self) {
+    /// new is kept on disk, for the next start. Answers the highest wall time that any command carried, if the state tells.
+    pub(super) fn learn_members(&self) -> Option<WallTime> {
         let roster = match self.roster() {
-            Ok(Some(roster)) => roster,
-            Ok(None) => return,
-            Err(error) => return tracing::warn!(%error, "the member table cannot be read"),
+            Ok(roster) => roster?,
+            Err(error) => {
+                tracing::warn!(%error, "the member table cannot be read");
+                return None;
+            }
         };
+        let clock = roster.clock;
         let known = self.view().get();
         if let Some(view) = view_of(roster, &known, self.replica.leader()) {
             self.take_view(view);
         }
+        Some(clock)
     }
 
     /// Judges and dials by `view` from now on, if it is newer than what is known.
@@ -331,7 +335,12 @@ fn status_reply(status: &Status) -> StatusReply {
     }
 }
 
-fn view_of(roster: Roster, known: &MemberView, leader: Option<NodeId>) -> Option<MemberView> {
+/// The view that a roster is, for a node that knew `known`; none before the cluster's first command.
+pub(super) fn view_of(
+    roster: Roster,
+    known: &MemberView,
+    leader: Option<NodeId>,
+) -> Option<MemberView> {
     let cluster = roster.cluster?;
     let trusted: Vec<_> = roster
         .trusted

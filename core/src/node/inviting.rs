@@ -5,12 +5,11 @@ use std::time::Duration;
 use tonic::Request;
 
 use super::inner::Inner;
-use super::origin::addresses;
 use crate::ids::NodeId;
 use crate::join::founder;
 use crate::join::inviter::{Leadership, Proposal};
 use crate::join::service::{Host, Known};
-use crate::join::{Address, JoinLine, Token, TokenId};
+use crate::join::{Address, JoinLine, Token, TokenId, addresses};
 use crate::membership::Signer;
 use crate::proto::join::{RelayedSubmit, RoleWanted, SubmitReply};
 use crate::proto::store::command::Body;
@@ -157,10 +156,10 @@ impl<R: Runtime> Inner<R> {
 impl<R: Runtime> Host for Inner<R> {
     async fn look_up(&self, token: TokenId) -> Known {
         let leads = self.replica().leader() == Some(self.who().node);
-        let highest = self.roster().ok().flatten().map(|roster| roster.clock);
+        let highest = self.learn_members();
         let tokens = self.tokens().unwrap_or_default();
         Known {
-            view: self.newest_view(),
+            view: self.view().get(),
             token: tokens.into_iter().find(|stored| stored.id == token.0[..]),
             highest: highest.unwrap_or_else(R::wall),
             now: R::wall(),

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use super::NodeError;
-use super::origin::addresses;
 use crate::config::NodeConfig;
 use crate::directory::{Directory, Inhabitant};
-use crate::join::JoinLine;
 use crate::join::driver::{self, JoinError};
 use crate::join::joiner::Wish;
 use crate::join::keep::IdentityFiles;
+use crate::join::{JoinLine, addresses};
 use crate::proto::join::RoleWanted;
 use crate::raft::peers::Identity;
 use crate::runtime::Runtime;

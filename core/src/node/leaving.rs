@@ -131,23 +131,28 @@ impl<R: Runtime> Inner<R> {
         description: Description,
     ) -> Result<(), Status> {
         check(&description).map_err(Status::invalid_argument)?;
-        let _one_at_a_time = self.row_changes().await;
-        let view = self.newest_view();
-        let row = view.members.get(&node);
-        let row = row.ok_or_else(|| Status::failed_precondition("not a member"))?;
-        let leaving = row.leaving || description.leaving;
-        let member = Member {
+        self.change_row(node, |row| Member {
             peer_addresses: description.peer_addresses,
             client_addresses: description.client_addresses,
             failure_domain: description.failure_domain,
             feature_level: description.feature_level,
-            leaving,
-            ..row.clone()
-        };
-        self.update(member).await
+            leaving: row.leaving || description.leaving,
+            ..row
+        })
+        .await
     }
 
-    async fn update(&self, member: Member) -> Result<(), Status> {
+    /// Reads a row of the member table, changes it and writes it back, with no other change of this leader's in between.
+    async fn change_row(
+        &self,
+        node: NodeId,
+        change: impl FnOnce(Member) -> Member,
+    ) -> Result<(), Status> {
+        let _one_at_a_time = self.row_changes().await;
+        let view = self.newest_view();
+        let row = view.members.get(&node).cloned();
+        let row = row.ok_or_else(|| Status::failed_precondition("not a member"))?;
+        let member = change(row);
         let update = MemberUpdate {
             member: Some(member),
         };
@@ -214,10 +219,9 @@ impl<R: Runtime> Inner<R> {
             )));
         }
         if !row.leaving {
-            let _one_at_a_time = self.row_changes().await;
-            self.update(Member {
+            self.change_row(node, |row| Member {
                 leaving: true,
-                ..row.clone()
+                ..row
             })
             .await?;
         }

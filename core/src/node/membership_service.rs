@@ -7,8 +7,7 @@ use rustls::pki_types::CertificateDer;
 use tonic::{Request, Response, Status};
 
 use super::inner::Inner;
-use super::origin::addresses;
-use crate::ids::{LogIndex, NodeId};
+use crate::ids::NodeId;
 use crate::join::founder;
 use crate::join::service::decide_relayed;
 use crate::proto::admin::{
@@ -21,7 +20,6 @@ use crate::proto::join::{
     Described, Description, MemberView, RelayedSubmit, RenewReply, RenewRequest, SignerHandOver,
     SignerTaken, SubmitReply, ViewTaken,
 };
-use crate::proto::store::Member;
 use crate::raft::server::sender;
 use crate::runtime::Runtime;
 use crate::tls::config::Credentials;
@@ -131,7 +129,7 @@ impl<R: Runtime> Inner<R> {
         let authority = self.authority().ok_or_else(|| {
             Status::unavailable("this node does not hold the cluster's signing key")
         })?;
-        founder::sign::<R>(&authority, &subject_of(member, view.epoch), key)
+        founder::sign::<R>(&authority, &NodeSubject::of_member(member, view.epoch), key)
             .map_err(|error| Status::internal(error.to_string()))
     }
 
@@ -290,18 +288,5 @@ impl<R: Runtime> Inner<R> {
         let reply = leader.renew(request).await;
         let reply = reply.map_err(|status| status.message().to_owned())?;
         Ok(reply.into_inner().certificate.to_vec())
-    }
-}
-
-fn subject_of(member: &Member, epoch: crate::ids::Epoch) -> NodeSubject {
-    let hosts = addresses(&member.client_addresses);
-    let mut client_hosts: Vec<_> = hosts.iter().map(|host| host.host().to_owned()).collect();
-    client_hosts.sort();
-    client_hosts.dedup();
-    NodeSubject {
-        epoch,
-        node: NodeId(member.id),
-        admitted: LogIndex(member.admitted_index),
-        client_hosts,
     }
 }

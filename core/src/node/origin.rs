@@ -4,7 +4,7 @@ use crate::config::NodeConfig;
 use crate::directory::{Directory, DirectoryError, Inhabitant};
 use crate::ids::{ClusterId, Epoch};
 use crate::join::keep::IdentityFiles;
-use crate::join::{Address, MemberView, founder};
+use crate::join::{MemberView, founder};
 use crate::proto::store;
 use crate::raft::peers::Identity;
 use crate::runtime::{Disk, Runtime};
@@ -38,9 +38,7 @@ impl Origin {
             role: store::Role::Voter.into(),
             ..as_member(config)
         };
-        let hosts = addresses(&config.advertise_client);
-        let hosts = hosts.iter().map(|address| address.host().to_owned());
-        let founded = founder::found::<R>(cluster, epoch, member, hosts.collect())?;
+        let founded = founder::found::<R>(cluster, epoch, member)?;
         let files = IdentityFiles::new(directory.disk().clone(), directory.path());
         let kept = files
             .keep_signer(&founded.authority)
@@ -117,13 +115,4 @@ pub(super) fn as_member(config: &NodeConfig) -> store::Member {
         feature_level: crate::state::FEATURE_LEVEL,
         ..store::Member::default()
     }
-}
-
-/// Those of the configured addresses that can be dialled; an operator may have written URLs.
-pub(super) fn addresses(configured: &[String]) -> Vec<Address> {
-    let bare = |text: &String| {
-        let (_, rest) = text.split_once("://").unwrap_or(("", text));
-        Address::parse(rest.trim_end_matches('/')).ok()
-    };
-    configured.iter().filter_map(bare).collect()
 }

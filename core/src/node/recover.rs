@@ -13,18 +13,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use rustls::pki_types::CertificateDer;
 use tonic::Request;
 
 use super::NodeError;
-use super::origin::{Origin, addresses};
+use super::inner::view_of;
+use super::origin::Origin;
 use crate::config::Beginning;
 use crate::database::{Missing, Place};
 use crate::directory::{Directory, DirectoryError, Inhabitant};
-use crate::ids::{Epoch, LogIndex, NodeId};
+use crate::ids::{Epoch, NodeId};
 use crate::join::joiner::Membership;
 use crate::join::keep::IdentityFiles;
-use crate::join::{JoinLine, MemberView, SharedView, Token, founder};
+use crate::join::{JoinLine, MemberView, SharedView, Token, addresses, founder};
 use crate::membership::fleet::quorum;
 use crate::proto::peer;
 use crate::proto::store::command::Body;
@@ -410,30 +410,12 @@ impl<R: Runtime> Patient<R> {
     ) -> Result<MemberView, RecoverError> {
         let me = self.survivor.inhabitant.identity;
         let roster = Reader::open(&self.place)?.roster()?;
-        let trusted = roster.trusted.iter();
-        let trusted = trusted
-            .map(|ca| CertificateDer::from(ca.to_vec()))
-            .collect();
-        let mut view = MemberView::empty(me.cluster, epoch, trusted);
-        view.index = roster.applied;
-        view.members = roster
-            .members
-            .into_iter()
-            .map(|row| (NodeId(row.id), row))
-            .collect();
-        view.tombstones = roster
-            .tombstones
-            .into_iter()
-            .map(|row| (NodeId(row.id), row))
-            .collect();
+        let view = view_of(roster, &self.origin.view, None);
+        let view = view.ok_or_else(|| RecoverError::State("it names no cluster".to_owned()))?;
         let row = view.members.get(&me.node);
-        let hosts = row.map_or_else(Vec::new, |row| addresses(&row.client_addresses));
-        let subject = NodeSubject {
-            epoch,
-            node: me.node,
-            admitted: LogIndex(row.map_or(0, |row| row.admitted_index)),
-            client_hosts: hosts.iter().map(|host| host.host().to_owned()).collect(),
-        };
+        let row =
+            row.ok_or_else(|| RecoverError::State("it does not know this node".to_owned()))?;
+        let subject = NodeSubject::of_member(row, epoch);
         let key = self.origin.credentials.key().clone();
         let certificate =
             authority.issue_node(&subject, key.public(), founder::serial::<R>(), now)?;

@@ -1,5 +1,6 @@
 //! The cluster's certificate authority.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use rcgen::{
@@ -14,6 +15,8 @@ use super::name::{PeerIdentity, client_uri, cluster_dns, node_dns, public_key};
 use super::request;
 use super::validity::{AUTHORITY_LIFE, NODE_LIFE, Validity};
 use crate::ids::{ClusterId, Epoch, LogIndex, NodeId};
+use crate::join::{Address, addresses};
+use crate::proto::store::Member;
 use crate::runtime::WallTime;
 
 /// A certificate's serial number: 16 bytes in every encoding.
@@ -41,6 +44,21 @@ pub struct NodeSubject {
     pub admitted: LogIndex,
     /// Hosts under which clients of the etcd API reach it: names or IP addresses, from the member table.
     pub client_hosts: Vec<String>,
+}
+
+impl NodeSubject {
+    /// What the member table says of a node, as its certificate says it in this epoch.
+    #[must_use]
+    pub fn of_member(member: &Member, epoch: Epoch) -> Self {
+        let addresses = addresses(&member.client_addresses);
+        let hosts: BTreeSet<_> = addresses.iter().map(Address::host).collect();
+        Self {
+            epoch,
+            node: NodeId(member.id),
+            admitted: LogIndex(member.admitted_index),
+            client_hosts: hosts.into_iter().map(str::to_owned).collect(),
+        }
+    }
 }
 
 /// The CA: a key, and its certificate.

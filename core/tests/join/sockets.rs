@@ -97,7 +97,7 @@ async fn cluster() -> Cluster {
         name: "a".to_owned(),
         ..Default::default()
     };
-    let founded = found::<World>(CLUSTER, Epoch(1), first, Vec::new()).unwrap();
+    let founded = found::<World>(CLUSTER, Epoch(1), first).unwrap();
     let token = Token::from_secret([9; 32]);
     let stored = store::Token {
         id: token.id().0.to_vec().into(),

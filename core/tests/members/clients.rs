@@ -118,7 +118,7 @@ pub(crate) fn as_foreign_member(address: &str) -> io::Result<Vec<u8>> {
         id: 7,
         ..Member::default()
     };
-    let founded = founder::found::<TokioRuntime>(ClusterId(7), Epoch(1), member, Vec::new());
+    let founded = founder::found::<TokioRuntime>(ClusterId(7), Epoch(1), member);
     let founded = founded.unwrap();
     let membership = founded.membership;
     let authority = founded.authority.certificate().clone();

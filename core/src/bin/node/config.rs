@@ -1,5 +1,6 @@
 //! What a node is started with: the settings, checked, with the defaults in one place.
 
+use crate::client::is_loopback;
 use crate::exit::Failure;
 use crate::settings::{LogFormat, Settings};
 use quorate::config::{ClientAccess, NodeConfig};
@@ -119,12 +120,6 @@ impl Config {
             insecure_client: insecure && !local,
         })
     }
-}
-
-/// Whether only processes of this machine can connect to an address.
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// What is wrong so far.

@@ -37,12 +37,18 @@ impl Endpoint {
     }
 
     pub(crate) fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        is_loopback(&self.host)
     }
 
     pub(crate) fn address(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
+}
+
+/// Whether only processes of this machine can connect to a host; an IPv6 address may stand in brackets.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl Display for Endpoint {

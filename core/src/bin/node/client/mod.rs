@@ -9,5 +9,5 @@ mod endpoint;
 mod leader;
 
 pub(crate) use channel::Channel;
-pub(crate) use endpoint::Endpoint;
+pub(crate) use endpoint::{Endpoint, is_loopback};
 pub(crate) use leader::leader;
