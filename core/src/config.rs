@@ -13,13 +13,13 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// The node's name, unique in its cluster.
     pub name: String,
-    /// Where clients are served, `host:port`.
+    /// Where clients are served: `host:port`, or `unix:PATH` for a socket of this machine.
     pub listen_client: String,
     /// Where the other nodes are served, `host:port`.
     pub listen_peer: String,
     /// How the other nodes reach this one, the best first.
     pub advertise_peer: Vec<String>,
-    /// How clients reach this one, as URLs.
+    /// How clients reach this one, as URLs; none when only this machine's can.
     pub advertise_client: Vec<String>,
     /// Nodes of one domain fail together: a rack, a room, a site.
     pub failure_domain: String,

@@ -76,10 +76,10 @@ pub trait Runtime:
     /// Randomness for keys, tokens and ids: the operating system's generator in production, the seed in a simulation.
     fn secret(bytes: &mut [u8]);
 
-    /// Listens at `address`, `host:port`.
+    /// Listens at `address`, `host:port`. What else an address may be is the world's matter; production knows `unix:PATH`.
     fn listen(address: &str) -> impl Future<Output = io::Result<Self::Listener>> + Send;
 
-    /// Connects to `address`, `host:port`. May never complete when the network swallows packets.
+    /// Connects to `address`, as for [`Runtime::listen`]. May never complete when the network swallows packets.
     fn connect(address: &str) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
     /// Runs one blocking job beside the tasks.

@@ -9,14 +9,17 @@
 use std::fs;
 use std::future::Future;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{OnceLock, mpsc};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ::tokio::net::{TcpListener, TcpStream};
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use ::tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use ::tokio::sync::oneshot;
 use ::tokio::task::JoinHandle;
 
@@ -36,7 +39,7 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 const USER_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Runtime for TokioRuntime {
-    type Stream = TcpStream;
+    type Stream = TokioStream;
     type Listener = TokioListener;
     type Disk = StdDisk;
     type Task<T: Send + 'static> = TokioTask<T>;
@@ -77,14 +80,22 @@ impl Runtime for TokioRuntime {
         getrandom::fill(bytes).expect("the operating system has a random generator");
     }
 
+    /// `unix:PATH` means a socket in the file system.
     async fn listen(address: &str) -> io::Result<TokioListener> {
-        TcpListener::bind(address).await.map(TokioListener)
+        match socket_path(address) {
+            Some(path) => SocketFile::listen(path),
+            None => TcpListener::bind(address).await.map(TokioListener::Tcp),
+        }
     }
 
-    async fn connect(address: &str) -> io::Result<TcpStream> {
+    /// `unix:PATH` means a socket in the file system.
+    async fn connect(address: &str) -> io::Result<TokioStream> {
+        if let Some(path) = socket_path(address) {
+            return UnixStream::connect(path).await.map(TokioStream::Unix);
+        }
         let stream = TcpStream::connect(address).await?;
         tune(&stream)?;
-        Ok(stream)
+        Ok(TokioStream::Tcp(stream))
     }
 
     async fn blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
@@ -120,24 +131,182 @@ fn tune(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// A TCP listener.
+/// The path in `unix:PATH` or `unix://PATH`, as etcd's clients write it; none for any other address.
+#[must_use]
+pub fn socket_path(address: &str) -> Option<&Path> {
+    let path = address.strip_prefix("unix:")?;
+    Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
+}
+
+/// A connection over TCP, or to a socket in the file system.
 #[derive(Debug)]
-pub struct TokioListener(TcpListener);
+pub enum TokioStream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// On this machine.
+    Unix(UnixStream),
+}
+
+/// Calls a method of whichever stream it is.
+macro_rules! either {
+    ($stream:expr, $method:ident $(, $argument:expr)*) => {
+        match $stream.get_mut() {
+            TokioStream::Tcp(stream) => Pin::new(stream).$method($($argument),*),
+            TokioStream::Unix(stream) => Pin::new(stream).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for TokioStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        either!(self, poll_read, context, buffer)
+    }
+}
+
+impl AsyncWrite for TokioStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, poll_write, context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, poll_write_vectored, context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, poll_flush, context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, poll_shutdown, context)
+    }
+}
+
+/// Where connections over TCP, or to a socket in the file system, arrive.
+#[derive(Debug)]
+pub enum TokioListener {
+    /// Over TCP.
+    Tcp(TcpListener),
+    /// On this machine.
+    Unix(UnixListener, SocketFile),
+}
 
 impl Listener for TokioListener {
-    type Stream = TcpStream;
+    type Stream = TokioStream;
 
-    async fn accept(&self) -> io::Result<(TcpStream, String)> {
-        let (stream, from) = self.0.accept().await?;
-        tune(&stream)?;
-        Ok((stream, from.to_string()))
+    async fn accept(&self) -> io::Result<(TokioStream, String)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                tune(&stream)?;
+                Ok((TokioStream::Tcp(stream), from.to_string()))
+            }
+            Self::Unix(listener, file) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((TokioStream::Unix(stream), file.address()))
+            }
+        }
     }
 
     fn local_address(&self) -> String {
-        self.0
-            .local_addr()
-            .map(|address| address.to_string())
-            .unwrap_or_default()
+        match self {
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .map(|address| address.to_string())
+                .unwrap_or_default(),
+            Self::Unix(_, file) => file.address(),
+        }
+    }
+}
+
+/// The file of a socket, which goes when nobody listens there any more.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: somebody else's socket at the same path is not ours to remove.
+    made: (u64, u64),
+}
+
+impl SocketFile {
+    /// Listens at `path`, for this user alone: the socket's mode is 0600 before anybody can connect, and a directory that has to be
+    /// made for it is 0700 (T28). A socket that nobody answers at any more is replaced, anything else is left alone.
+    fn listen(path: &Path) -> io::Result<TokioListener> {
+        use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+        let address = SocketAddrUnix::new(path)?;
+        if let Some(parent) = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(parent)?;
+        }
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        match net::bind(&socket, &address) {
+            Err(rustix::io::Errno::ADDRINUSE) => {
+                Self::remove_dead(path)?;
+                net::bind(&socket, &address)?;
+            }
+            bound => bound?,
+        }
+        // Bound and not yet listening: nobody can connect in between.
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        let meta = fs::symlink_metadata(path)?;
+        net::listen(&socket, 1024)?;
+        let file = Self {
+            path: path.to_owned(),
+            made: (meta.dev(), meta.ino()),
+        };
+        let listener = std::os::unix::net::UnixListener::from(socket);
+        Ok(TokioListener::Unix(UnixListener::from_std(listener)?, file))
+    }
+
+    /// Removes what a process left that did not come to close its socket.
+    fn remove_dead(path: &Path) -> io::Result<()> {
+        let in_use = || io::Error::from(io::ErrorKind::AddrInUse);
+        if !fs::symlink_metadata(path)?.file_type().is_socket() {
+            return Err(in_use());
+        }
+        match std::os::unix::net::UnixStream::connect(path) {
+            Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+                fs::remove_file(path)
+            }
+            _ => Err(in_use()),
+        }
+    }
+
+    fn address(&self) -> String {
+        format!("unix:{}", self.path.display())
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let found = fs::symlink_metadata(&self.path);
+        if found.is_ok_and(|meta| (meta.dev(), meta.ino()) == self.made) {
+            // Left behind, it is replaced by the next start.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -334,6 +503,52 @@ impl Disk for StdDisk {
 mod tests {
     use super::*;
     use crate::runtime::contract;
+
+    fn block_on<T>(work: impl Future<Output = T>) -> T {
+        let runtime = ::tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(work)
+    }
+
+    #[test]
+    fn a_socket_is_this_users_alone_and_goes_with_its_listener() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("run/client.socket");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for address in [
+            format!("unix:{}", path.display()),
+            format!("unix://{}", path.display()),
+        ] {
+            block_on(async {
+                let listener = TokioRuntime::listen(&address).await.unwrap();
+                assert_eq!(listener.local_address(), format!("unix:{}", path.display()));
+                assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+                let (accepted, dialled) =
+                    ::tokio::join!(listener.accept(), TokioRuntime::connect(&address));
+                assert!(accepted.is_ok() && dialled.is_ok());
+                let second = TokioRuntime::listen(&address).await.unwrap_err();
+                assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+            });
+            assert!(!path.exists(), "it was left behind");
+        }
+    }
+
+    #[test]
+    fn a_dead_socket_is_replaced_and_a_file_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("client.socket");
+        let address = format!("unix:{}", path.display());
+        // A process that was killed leaves its socket.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        block_on(async { drop(TokioRuntime::listen(&address).await.unwrap()) });
+        fs::write(&path, "a letter").unwrap();
+        let refused = block_on(TokioRuntime::listen(&address)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a letter");
+    }
 
     #[test]
     fn tokio_keeps_the_contract() {

@@ -11,14 +11,13 @@ use quorate::proto::etcdserverpb::kv_client::KvClient;
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::store::Member;
 use quorate::runtime::Runtime as _;
-use quorate::runtime::tokio::TokioRuntime;
+use quorate::runtime::tokio::{TokioRuntime, TokioStream};
 use quorate::tls::config::{Credentials, api_client, peer_client};
 use quorate::tls::name::server_name;
 use quorate::tls::pem::{certificates_from_pem, key_from_pem};
 use quorate::transport::{Channel, Dial};
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -86,7 +85,7 @@ struct TlsDial {
 }
 
 impl Dial for TlsDial {
-    type Stream = TlsStream<TcpStream>;
+    type Stream = TlsStream<TokioStream>;
 
     async fn dial(&self) -> io::Result<Self::Stream> {
         let stream = TokioRuntime::connect(&self.address).await?;

@@ -6,8 +6,9 @@ use crate::settings::{LogFormat, Settings};
 use quorate::config::{ClientAccess, NodeConfig};
 use quorate::membership::Policy;
 use quorate::raft::config::{DEFAULT_HEARTBEAT, Timing};
+use quorate::runtime::tokio::socket_path;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +25,8 @@ const RESERVE_BYTES: u64 = 32 * MIB;
 /// openraft tells much at the level at which we tell little.
 const DEFAULT_LOG_LEVEL: &str = "info,openraft=warn";
 const LONGEST_NAME: usize = 63;
+/// The kernel's limit, less the zero at the end.
+const LONGEST_SOCKET_PATH: usize = 107;
 
 /// A node's configuration and how it logs.
 #[derive(Debug)]
@@ -58,15 +61,26 @@ impl Config {
             listen_client != listen_peer,
             "--listen-client and --listen-peer are the same",
         );
-        let client = errors.address("--listen-client", &listen_client);
+        let socket = socket_path(&listen_client);
+        let client = match socket {
+            Some(path) => {
+                errors.socket("--listen-client", path);
+                None
+            }
+            None => errors.address("--listen-client", &listen_client),
+        };
         let peer = errors.address("--listen-peer", &listen_peer);
         let insecure = settings.insecure_client.unwrap_or(false);
-        let local = client.as_ref().is_some_and(|(host, _)| is_loopback(host));
+        let local = socket.is_some() || client.as_ref().is_some_and(|(host, _)| is_loopback(host));
         let (client_access, scheme) = match (local, insecure) {
             (true, _) => (ClientAccess::Anyone, ""),
             (false, true) => (ClientAccess::Anyone, "http://"),
             (false, false) => (ClientAccess::Certificate, "https://"),
         };
+        errors.require(
+            socket.is_none() || settings.advertise_client.is_none(),
+            "--advertise-client makes no sense with a socket: only this machine's clients reach it",
+        );
         let advertise_client = errors.advertised("client", settings.advertise_client, client);
         let advertise_client = advertise_client
             .into_iter()
@@ -173,6 +187,17 @@ impl Errors {
         );
         self.require(fits, rule);
         name
+    }
+
+    /// A socket in the file system that clients on this machine can open. Nothing is told of it to others, who could not.
+    fn socket(&mut self, flag: &str, path: &Path) {
+        let shown = path.display();
+        let length = path.as_os_str().len();
+        self.require(length > 0, format!("{flag} unix: a path follows"));
+        self.require(
+            length <= LONGEST_SOCKET_PATH,
+            format!("{flag} unix:{shown}: a socket's path has {LONGEST_SOCKET_PATH} bytes at most"),
+        );
     }
 
     /// The host and port of an address that others can dial or that can be listened on.
@@ -320,6 +345,26 @@ mod tests {
             (Certificate, "https://10.0.0.1:1".into())
         );
         assert_eq!(at("10.0.0.1:1", true), (Anyone, "http://10.0.0.1:1".into()));
+    }
+
+    #[test]
+    fn a_socket_of_this_machine_needs_no_certificate_and_is_told_nobody() {
+        let at = |listen: &str| {
+            check(|settings: &mut Settings| settings.listen_client = Some(listen.into()))
+        };
+        for listen in ["unix:/run/quorate.socket", "unix:///run/quorate.socket"] {
+            let node = at(listen).unwrap().node;
+            assert_eq!(node.client_access, ClientAccess::Anyone);
+            assert!(node.advertise_client.is_empty());
+        }
+        assert!(at("unix:").unwrap_err().contains("a path follows"));
+        let long = format!("unix:/{}", "x".repeat(LONGEST_SOCKET_PATH));
+        assert!(at(&long).unwrap_err().contains("107 bytes"));
+        let told = check(|settings: &mut Settings| {
+            settings.listen_client = Some("unix:/run/quorate.socket".into());
+            settings.advertise_client = Some(vec!["10.0.0.1:2379".into()]);
+        });
+        assert!(told.unwrap_err().contains("--advertise-client"));
     }
 
     #[test]

@@ -19,8 +19,13 @@ pub(crate) struct Settings {
     /// This node's name, unique in its cluster [default: the machine's]
     #[arg(long, env = "QUORATE_NAME")]
     pub(crate) name: Option<String>,
-    /// Where clients are served [default: 127.0.0.1:2379]
-    #[arg(long, env = "QUORATE_LISTEN_CLIENT", value_name = "HOST:PORT")]
+    /// Where clients are served: HOST:PORT, or unix:PATH for a socket that only this user's processes can open [default:
+    /// 127.0.0.1:2379]
+    #[arg(
+        long,
+        env = "QUORATE_LISTEN_CLIENT",
+        value_name = "HOST:PORT|unix:PATH"
+    )]
     pub(crate) listen_client: Option<String>,
     /// Where the other nodes are served [default: 127.0.0.1:2380]
     #[arg(long, env = "QUORATE_LISTEN_PEER", value_name = "HOST:PORT")]
