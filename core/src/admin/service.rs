@@ -49,6 +49,7 @@ impl<R: Runtime> Admin for AdminService<R> {
         &self,
         request: Request<AddNodeRequest>,
     ) -> Result<Response<AddNodeReply>, Status> {
+        self.node.refuse_as_spare()?;
         let asked = request.into_inner();
         let ttl = Duration::from_millis(asked.ttl_ms);
         if ttl.is_zero() || ttl > LONGEST_TTL {
@@ -87,6 +88,7 @@ impl<R: Runtime> Admin for AdminService<R> {
         &self,
         _request: Request<ListTokensRequest>,
     ) -> Result<Response<ListTokensReply>, Status> {
+        self.node.refuse_as_spare()?;
         let tokens = self.node.tokens();
         let tokens = tokens.map_err(|error| Status::unavailable(error.to_string()))?;
         Ok(Response::new(ListTokensReply {
@@ -133,6 +135,7 @@ impl<R: Runtime> Admin for AdminService<R> {
         &self,
         request: Request<RevokeTokenRequest>,
     ) -> Result<Response<Done>, Status> {
+        self.node.refuse_as_spare()?;
         let typed = request.into_inner().id;
         let id = TokenId::parse(&typed).ok_or_else(|| {
             Status::invalid_argument(format!(

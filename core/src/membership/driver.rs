@@ -30,8 +30,10 @@ use crate::tls::validity::NODE_LIFE;
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_millis(250);
-/// Between two questions to a member of whom heartbeats do not tell.
+/// Between two questions to a member that holds data, and to a spare that has something to learn.
 const ASK: Duration = Duration::from_secs(1);
+/// Between two questions to a spare that knows what there is to know: there may be a hundred of them.
+const ASK_SPARE: Duration = Duration::from_secs(5);
 
 /// Runs the planner for as long as the node lives; what it waits for is left with the node, for `status`.
 pub async fn run<R: Runtime>(node: Arc<Inner<R>>, policy: Policy) {
@@ -64,8 +66,27 @@ struct Watch {
     signers: BTreeSet<NodeId>,
     /// What members said of themselves.
     reports: BTreeMap<NodeId, NodeReport>,
-    /// When they are asked again.
-    ask_at: Instant,
+    /// When each was asked last, and what it knew then.
+    asked: BTreeMap<NodeId, Asked>,
+}
+
+/// A question to a member.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Instant,
+    /// As of which log index a spare that answered knows the members; none for anybody else.
+    informed: Option<u64>,
+}
+
+impl Asked {
+    /// Whether the member is to be asked again, now that the members are as they are since `changed_at`.
+    fn is_over(self, changed_at: u64, now: Instant) -> bool {
+        let pace = match self.informed {
+            Some(index) if index >= changed_at => ASK_SPARE,
+            _ => ASK,
+        };
+        now.since(self.at) >= pace
+    }
 }
 
 /// What a round sees of Raft.
@@ -199,7 +220,7 @@ impl<R: Runtime> Driver<R> {
                 health: Health::new(),
                 signers: BTreeSet::new(),
                 reports: BTreeMap::new(),
-                ask_at: now,
+                asked: BTreeMap::new(),
             });
         }
         let watch = self.watch.as_mut().expect("made above");
@@ -216,58 +237,78 @@ impl<R: Runtime> Driver<R> {
         watch.health.retain(is_member);
         watch.signers.retain(|node| is_member(*node));
         watch.reports.retain(|node, _| is_member(*node));
+        watch.asked.retain(|node, _| is_member(*node));
         for (node, lag) in &sight.heard {
             watch.health.heard(*node, *lag, &self.policy, now);
         }
     }
 
-    /// Asks every member how it is. Heartbeats tell nothing of spares, which Raft does not know, and of nobody whether it
+    /// Asks every member how it is, when its time has come. Heartbeats tell nothing of spares, which Raft does not know, and of nobody whether it
     /// holds the signing key, what its clock says, and what troubles it.
     async fn ask(&mut self, members: &[store::Member], sight: &Sight) {
-        let Some(watch) = self.watch.as_mut().filter(|watch| watch.ask_at <= R::now()) else {
+        let Some(watch) = self.watch.as_mut() else {
             return;
         };
-        watch.ask_at = R::now() + ASK;
+        let (now, changed_at) = (R::now(), self.node.members_changed_at());
+        let is_over = |asked: &Asked| asked.is_over(changed_at, now);
+        let due: Vec<NodeId> = members
+            .iter()
+            .map(|member| NodeId(member.id))
+            .filter(|node| watch.asked.get(node).is_none_or(is_over))
+            .collect();
+        for node in &due {
+            let asked = Asked {
+                at: now,
+                informed: None,
+            };
+            watch.asked.insert(*node, asked);
+        }
         let peers = self.replica.peers();
         let here = peers.identity();
-        let others = members.iter().map(|member| NodeId(member.id));
-        let asked = others
-            .filter(|node| *node != here.node)
-            .map(|node| async move {
-                let mut request = Request::new(peer::ReportRequest {
-                    route: Some(here.route(node)),
-                });
-                request.set_timeout(ROUND);
-                let report = peers.client(node).report(request).await;
-                report.ok().map(|report| (node, report.into_inner()))
+        let others = due.iter().copied().filter(|node| *node != here.node);
+        let asked = others.map(|node| async move {
+            let mut request = Request::new(peer::ReportRequest {
+                route: Some(here.route(node)),
             });
+            request.set_timeout(ROUND);
+            let report = peers.client(node).report(request).await;
+            report.ok().map(|report| (node, report.into_inner()))
+        });
         let mut answers: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
-        answers.extend(self.node.report().await.ok().map(|own| (here.node, own)));
+        if due.contains(&here.node) {
+            answers.extend(self.node.report().await.ok().map(|own| (here.node, own)));
+        }
         let receives_log = |node: NodeId| {
             let mut in_raft = sight.membership.membership().nodes();
             in_raft.any(|(known, _)| *known == node)
         };
         for (node, report) in answers {
-            if !receives_log(node) {
-                watch.health.heard(node, None, &self.policy, R::now());
-            }
+            let mut informed = (report.leader == here.node.0).then_some(report.view_index);
             // Who receives the log learns of everything there, but for a standby that has yet to begin, and a member that was
             // made a spare by an entry which it does not receive any more.
             let uninformed = !receives_log(node) || report.last.is_none();
             let changed_at = self.node.members_changed_at();
-            if node != here.node
-                && uninformed
-                && (report.view_index < changed_at || report.leader != here.node.0)
-                && let Err(error) = self.node.show_view(node).await
-            {
-                tracing::debug!(%node, error, "a spare could not be shown the members");
+            if node != here.node && uninformed && informed.is_none_or(|index| index < changed_at) {
+                match self.node.show_view(node).await {
+                    Ok(index) => informed = Some(index),
+                    Err(error) => {
+                        tracing::debug!(%node, error, "a spare could not be shown the members");
+                    }
+                }
+            }
+            if !receives_log(node) {
+                watch.health.answered(node, &self.policy, R::now());
+                if let Some(asked) = watch.asked.get_mut(&node) {
+                    asked.informed = informed;
+                }
             }
             if report.holds_signer {
                 watch.signers.insert(node);
             } else {
                 watch.signers.remove(&node);
             }
-            watch.reports.insert(node, told(report, R::wall()));
+            let aims = self.node.aims();
+            watch.reports.insert(node, told(report, &aims, R::wall()));
         }
     }
 
@@ -333,13 +374,16 @@ impl<R: Runtime> Driver<R> {
     }
 }
 
-fn told(report: peer::ReportResponse, now: WallTime) -> NodeReport {
+/// What a member said, as the status shows it; `aims` are the leader's own.
+fn told(report: peer::ReportResponse, aims: &str, now: WallTime) -> NodeReport {
     let millis = |time: u64| i64::try_from(time).unwrap_or(i64::MAX);
     NodeReport {
         version: Some(report.version),
         trouble: (!report.trouble.is_empty()).then_some(report.trouble),
         clock_ahead_ms: Some(millis(report.wall_ms) - millis(now.millis())),
-        certificate_expires_ms: Some(report.certificate_expires_ms),
+        // Zero is what a node says that cannot read its own.
+        certificate_expires_ms: Some(report.certificate_expires_ms).filter(|at| *at > 0),
+        other_aims: Some(report.aims).filter(|said| !said.is_empty() && said != aims),
     }
 }
 

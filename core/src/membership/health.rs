@@ -1,7 +1,7 @@
 //! What the leader has observed of each node, reduced to what decisions need.
 //!
-//! Nothing here probes: Raft's acknowledgements (voters, standbys) and the member-view stream (spares) are the observations,
-//! handed in with the moment they were made. A leader starts with a clean sheet: nodes that were members already are taken as
+//! Nothing here probes: Raft's acknowledgements (voters, standbys) and answers to the leader's questions (spares) are the
+//! observations, handed in with the moment they were made. Who is only asked is asked seldom, and silent for longer before it counts as lost. A leader starts with a clean sheet: nodes that were members already are taken as
 //! *established* (they had proven themselves to the leader before), so that the successor of a dead leader replaces it
 //! without waiting for everybody's stabilisation again; the flaps it never saw are forgotten, which is the price.
 
@@ -32,6 +32,15 @@ pub enum Contact {
     Lost(Duration),
 }
 
+/// How a node is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// With every heartbeat.
+    Heartbeats,
+    /// When it is asked, every few seconds.
+    Questions,
+}
+
 /// The longest span by which a flapping node's stabilisation is multiplied, as a power of two.
 const FLAP_DOUBLINGS: u32 = 6;
 
@@ -39,6 +48,7 @@ const FLAP_DOUBLINGS: u32 = 6;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeHealth {
     arrival: Arrival,
+    pace: Pace,
     watched_since: Instant,
     last_heard: Option<Instant>,
     /// The first time it was heard since its last loss; an established node that was never lost has none.
@@ -53,6 +63,7 @@ impl NodeHealth {
     fn new(arrival: Arrival, now: Instant) -> Self {
         Self {
             arrival,
+            pace: Pace::Heartbeats,
             watched_since: now,
             last_heard: None,
             stable_since: None,
@@ -82,13 +93,17 @@ impl NodeHealth {
         }
     }
 
-    /// Whether it answers. One missed answer is nothing; only `policy.loss` of silence is a loss.
+    /// Whether it answers. One missed answer is nothing; only `policy.loss` of silence is a loss, or `policy.spare_loss`.
     #[must_use]
     pub fn contact(&self, policy: &Policy, now: Instant) -> Contact {
+        let (silence, loss) = match self.pace {
+            Pace::Heartbeats => (policy.silence, policy.loss),
+            Pace::Questions => (policy.spare_silence, policy.spare_loss),
+        };
         let silent = now.since(self.last_heard.unwrap_or(self.watched_since));
         match self.last_heard {
-            Some(_) if silent <= policy.silence => Contact::Responding,
-            _ if silent < policy.loss => Contact::Silent(silent),
+            Some(_) if silent <= silence => Contact::Responding,
+            _ if silent < loss => Contact::Silent(silent),
             _ => Contact::Lost(silent),
         }
     }
@@ -164,13 +179,24 @@ impl Health {
         self.nodes.retain(|node, _| is_member(*node));
     }
 
-    /// Notes that `node` answered, with its distance to the leader's log if it has one.
+    /// Notes that `node` acknowledged a heartbeat, with its distance to the leader's log if that is known.
     pub fn heard(&mut self, node: NodeId, lag: Option<u64>, policy: &Policy, now: Instant) {
+        self.note(node, lag, Pace::Heartbeats, policy, now);
+    }
+
+    /// Notes that `node`, to which no heartbeats go, answered when it was asked.
+    pub fn answered(&mut self, node: NodeId, policy: &Policy, now: Instant) {
+        self.note(node, None, Pace::Questions, policy, now);
+    }
+
+    fn note(&mut self, node: NodeId, lag: Option<u64>, pace: Pace, policy: &Policy, now: Instant) {
         self.watch(node, Arrival::Newcomer, now);
-        self.nodes
+        let health = self
+            .nodes
             .get_mut(&node)
-            .expect("watch has just put it there")
-            .heard(lag, policy, now);
+            .expect("watch has just put it there");
+        health.heard(lag, policy, now);
+        health.pace = pace;
     }
 
     /// What is known of `node`.
@@ -217,6 +243,24 @@ mod tests {
             contact(&health, &policy, 4100),
             Contact::Lost(Duration::from_millis(4000))
         );
+    }
+
+    #[test]
+    fn a_spare_is_asked_seldom_and_given_more_time() {
+        let (mut health, policy) = watched(Arrival::Established);
+        health.answered(NODE, &policy, at(100));
+        assert_eq!(contact(&health, &policy, 12_100), Contact::Responding);
+        assert!(matches!(
+            contact(&health, &policy, 20_099),
+            Contact::Silent(_)
+        ));
+        assert!(matches!(
+            contact(&health, &policy, 20_100),
+            Contact::Lost(_)
+        ));
+        // It has become a standby: heartbeats reach it, and it has to acknowledge them.
+        health.heard(NODE, Some(0), &policy, at(1_000));
+        assert!(matches!(contact(&health, &policy, 5_000), Contact::Lost(_)));
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub struct Policy {
     pub silence: Duration,
     /// A voter that was not heard for this long is lost, and is replaced.
     pub loss: Duration,
+    /// The same as `silence` for a spare, which is asked every few seconds: nothing is lost with it.
+    pub spare_silence: Duration,
+    /// The same as `loss` for a spare.
+    pub spare_loss: Duration,
     /// A standby that was not heard for this long is replaced by a spare. Longer than `loss`: the replacement has to copy
     /// everything, and a rebooting standby is not worth that.
     pub standby_loss: Duration,
@@ -52,6 +56,8 @@ impl Policy {
             stabilisation: Duration::from_secs(10),
             silence: Duration::from_secs(1),
             loss: Duration::from_secs(4),
+            spare_silence: Duration::from_secs(12),
+            spare_loss: Duration::from_secs(20),
             standby_loss: Duration::from_secs(60),
             lag_limit: 1_000,
             laggard_after: Duration::from_secs(60),
@@ -77,6 +83,33 @@ impl Policy {
         wanted.copied().unwrap_or(1).min(largest_odd(members))
     }
 
+    /// What of it an operator sets, in words: nodes that say the same aim at the same.
+    #[must_use]
+    pub fn aims(&self) -> String {
+        let mut voters: Vec<usize> = (1..=9).map(|members| self.voters_wanted(members)).collect();
+        // However the list was written, what follows from it counts.
+        while voters.len() > 1 && voters[voters.len() - 1] == voters[voters.len() - 2] {
+            voters.pop();
+        }
+        let voters: Vec<String> = voters.iter().map(ToString::to_string).collect();
+        let clean_up = match self.clean_up.grace {
+            None => "no clean-up".to_owned(),
+            Some(grace) => {
+                let voters_too = if self.clean_up.voters {
+                    ", voters too"
+                } else {
+                    ""
+                };
+                format!("clean-up after {} h{voters_too}", grace.as_secs() / 3_600)
+            }
+        };
+        format!(
+            "voters {}, standbys {}, {clean_up}",
+            voters.join("/"),
+            self.standbys
+        )
+    }
+
     /// All that is wrong with it, in words for the operator; empty when it can be used.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
@@ -89,7 +122,7 @@ impl Policy {
         if !self.voters_by_members.is_sorted() {
             problems.push("voter targets must not fall as members are added".to_owned());
         }
-        if self.silence >= self.loss {
+        if self.silence >= self.loss || self.spare_silence >= self.spare_loss {
             problems.push(
                 "a node must be silent before it is lost: silence must be shorter than loss"
                     .to_owned(),
@@ -133,6 +166,33 @@ mod tests {
             .map(|members| policy.voters_wanted(members))
             .collect();
         assert_eq!(wanted, [1, 1, 3, 3, 5, 5, 7, 7]);
+    }
+
+    #[test]
+    fn nodes_that_aim_at_the_same_say_the_same() {
+        let production = Policy::production();
+        assert_eq!(
+            production.aims(),
+            "voters 1/1/3/3/5, standbys 3, clean-up after 168 h"
+        );
+        let longer = Policy {
+            voters_by_members: vec![1, 1, 3, 3, 5, 5, 5],
+            ..Policy::production()
+        };
+        assert_eq!(longer.aims(), production.aims());
+        let other = Policy {
+            voters_by_members: vec![1, 1, 3],
+            standbys: 0,
+            clean_up: CleanUp {
+                voters: true,
+                ..production.clean_up
+            },
+            ..production
+        };
+        assert_eq!(
+            other.aims(),
+            "voters 1/1/3, standbys 0, clean-up after 168 h, voters too"
+        );
     }
 
     #[test]

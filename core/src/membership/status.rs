@@ -30,10 +30,11 @@
 //!     "failure_domain": "east",
 //!     "peer_addresses": ["10.0.0.1:7400"], "client_addresses": ["10.0.0.1:7379"],
 //!     "leaving": false,
-//!     "version": "0.1.0",                 // these four are null until the node has answered this leader
+//!     "version": "0.1.0",                 // these five are null until the node has answered this leader
 //!     "trouble": null,                    // why it does not write
 //!     "clock_ahead_ms": 3,                // of the leader's
-//!     "certificate_expires_ms": 1795555555000
+//!     "certificate_expires_ms": 1795555555000,
+//!     "other_aims": null                  // what it is configured to aim at, if the leader is configured otherwise
 //!   }],
 //!   "planner": {"reason": "settled"},     // or {"step": "…"}; other reasons carry their details, see `Reason`
 //!   "planner_says": "nothing to do"       // the same for people
@@ -52,6 +53,7 @@ use super::plan::{Plan, Reason};
 use super::role::{Duty, Role};
 use crate::ids::{ClusterId, Epoch, NodeId};
 use crate::proto::store;
+use crate::runtime::WallTime;
 
 /// A clock that is further off than this is worth a warning: expiry and certificates are judged by clocks (T24).
 const CLOCK_LIMIT_MS: i64 = 1_000;
@@ -156,6 +158,8 @@ pub struct NodeReport {
     pub clock_ahead_ms: Option<i64>,
     /// When its certificate expires, in milliseconds since the Unix epoch.
     pub certificate_expires_ms: Option<u64>,
+    /// What it is configured to aim at as a leader, if that is not what this leader aims at.
+    pub other_aims: Option<String>,
 }
 
 /// The planner's answer as data.
@@ -217,6 +221,15 @@ impl Status {
                 Plan::Wait(reason) => reason.to_string(),
             },
         }
+    }
+
+    /// When the first of the members' certificates expires, and whose it is; none before a member has told.
+    fn first_certificate_to_expire(&self) -> Option<(WallTime, &str)> {
+        let told = self.nodes.iter().filter_map(|node| {
+            let expires = node.report.certificate_expires_ms?;
+            Some((WallTime::from_millis(expires), node.name.as_str()))
+        });
+        told.min()
     }
 
     fn addresses(&self, role: Role) -> String {
@@ -286,6 +299,7 @@ impl fmt::Display for Status {
             let NodeReport {
                 trouble,
                 clock_ahead_ms,
+                other_aims,
                 ..
             } = &node.report;
             if let Some(trouble) = trouble {
@@ -298,6 +312,19 @@ impl fmt::Display for Status {
                     node.name
                 )?;
             }
+            if let Some(other) = other_aims {
+                writeln!(
+                    f,
+                    "  {}: would aim at something else as a leader ({other}): give every node the same flags",
+                    node.name
+                )?;
+            }
+        }
+        if let Some((expires, name)) = self.first_certificate_to_expire() {
+            writeln!(
+                f,
+                "  certificates: the first to expire is that of {name}, at {expires}"
+            )?;
         }
         write!(f, "  planner: {}", self.planner_says)
     }
@@ -468,6 +495,30 @@ mod tests {
     }
 
     #[test]
+    fn what_nodes_said_of_themselves_is_shown() {
+        let mut status = status(&[(1, Role::Voter, "", true), (2, Role::Voter, "", true)]);
+        assert!(!status.to_string().contains("certificates"));
+        let told = |millis| NodeReport {
+            certificate_expires_ms: Some(millis),
+            ..NodeReport::default()
+        };
+        status.nodes[0].report = told(1_764_000_001_000);
+        status.nodes[1].report = NodeReport {
+            other_aims: Some("voters 1/1/3".to_owned()),
+            ..told(1_764_000_000_000)
+        };
+        let text = status.to_string();
+        assert!(
+            text.contains("the first to expire is that of node-2, at 2025-11-24T16:00:00Z"),
+            "{text}"
+        );
+        assert!(
+            text.contains("node-2: would aim at something else as a leader (voters 1/1/3)"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn a_domain_that_holds_a_majority_is_a_single_point_of_failure() {
         let crowded = status(&[
             (1, Role::Voter, "east", true),
@@ -561,7 +612,8 @@ mod tests {
               "version": null,
               "trouble": null,
               "clock_ahead_ms": null,
-              "certificate_expires_ms": null
+              "certificate_expires_ms": null,
+              "other_aims": null
             }
           ],
           "planner": {

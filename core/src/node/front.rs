@@ -86,7 +86,7 @@ impl<R: Runtime, P: Send + Sync + 'static> Handler<P> for Front<R> {
 
 impl<R: Runtime> Inner<R> {
     /// The other members that hold data: the leader first, then voters, then standbys.
-    fn holders(&self) -> Vec<NodeId> {
+    pub(super) fn holders(&self) -> Vec<NodeId> {
         let view = self.view().get();
         let me = self.who().node;
         let mut holders: Vec<(bool, Role, NodeId)> = view

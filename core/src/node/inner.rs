@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustls::pki_types::CertificateDer;
-use tonic::Request;
-
+use super::leader::Decider;
 use crate::config::NodeConfig;
 use crate::directory::{Directory, DirectoryError, Inhabitant};
 use crate::ids::NodeId;
@@ -20,6 +18,7 @@ use crate::raft::replica::Replica;
 use crate::runtime::{Runtime, WallTime};
 use crate::state::{Reader, Roster, StateError};
 use crate::tls::{Authority, Validity};
+use rustls::pki_types::CertificateDer;
 
 /// What services and helpers share.
 pub struct Inner<R: Runtime> {
@@ -176,35 +175,65 @@ impl<R: Runtime> Inner<R> {
     /// # Errors
     /// When nobody leads, or the leader does not answer.
     pub async fn status(&self) -> Result<StatusReply, tonic::Status> {
-        if let Some(status) = self.own_status_reply() {
-            return Ok(status);
-        }
-        let leader = self.leader().filter(|node| *node != self.who().node);
-        let leader = leader.ok_or_else(|| {
-            let trouble = self.replica.trouble();
-            let trouble = trouble.map_or_else(String::new, |why| format!(": {why}"));
-            tonic::Status::unavailable(format!("this node knows of no leader{trouble}"))
-        })?;
-        let mut request = Request::new(StatusRequest {});
-        request.set_timeout(self.replica.timing().request_timeout());
-        let answer = self
-            .replica
-            .peers()
-            .membership(leader)
-            .status(request)
-            .await;
+        let mut reply = match self.own_status_reply() {
+            Some(status) => status,
+            None => self.leaders_status().await?,
+        };
+        reply.text.push_str(&format!(
+            "\n  this node's certificate: {}",
+            self.certificate_in_words()
+        ));
+        Ok(reply)
+    }
+
+    async fn leaders_status(&self) -> Result<StatusReply, tonic::Status> {
+        let trouble = || {
+            let expired = self.certificate_validity();
+            let expired = expired.filter(|validity| validity.not_after < R::wall());
+            let expired = expired.map(|_| {
+                let certificate = self.certificate_in_words();
+                format!("; this node's certificate: {certificate}")
+            });
+            let trouble = self.replica.trouble().map(|why| format!("; {why}"));
+            trouble.unwrap_or_default() + &expired.unwrap_or_default()
+        };
+        let Ok(Decider::There(mut leader)) = self.decider() else {
+            return Err(tonic::Status::unavailable(format!(
+                "this node knows of no leader{}",
+                trouble()
+            )));
+        };
+        let answer = leader.status(self.in_time(StatusRequest {})).await;
         let answer = answer.map_err(|status| {
-            let view = self.view().get();
-            let row = view.members.get(&leader);
-            let name = row.map_or_else(|| leader.to_string(), |row| row.name.clone());
-            let trouble = self.replica.trouble();
-            let trouble = trouble.map_or_else(String::new, |why| format!("; {why}"));
+            let (view, leader) = (self.view().get(), self.leader());
+            let row = leader.and_then(|leader| view.members.get(&leader));
+            let name = row.map_or("the node", |row| &row.name);
             tonic::Status::unavailable(format!(
-                "{name}, which led when it was last heard, does not answer: {}{trouble}",
-                status.message()
+                "{name}, which led when it was last heard, does not answer: {}{}",
+                status.message(),
+                trouble()
             ))
         })?;
         Ok(answer.into_inner())
+    }
+
+    fn certificate_validity(&self) -> Option<Validity> {
+        Validity::of(&self.replica.peers().tls().certificate()).ok()
+    }
+
+    /// Until when this node's certificate is good, and what becomes of it.
+    fn certificate_in_words(&self) -> String {
+        match self.certificate_validity() {
+            None => "it cannot be read".to_owned(),
+            Some(validity) => validity.in_words(R::wall()),
+        }
+    }
+
+    /// What this node would aim at as a leader, in words: it should be the same on every node.
+    #[must_use]
+    pub fn aims(&self) -> String {
+        let beat = self.config.timing.heartbeat().as_millis();
+        format!("{}, heartbeat {beat} ms", self.config.policy.aims())
     }
 
     /// How this node is.
@@ -213,11 +242,12 @@ impl<R: Runtime> Inner<R> {
     /// When the state cannot be read.
     pub async fn report(&self) -> std::io::Result<ReportResponse> {
         let (view, report) = (self.view().get(), self.replica.report().await?);
-        let expires = Validity::of(&self.replica.peers().tls().certificate());
+        let expires = self.certificate_validity();
         Ok(ReportResponse {
             holds_signer: self.authority().is_some(),
             certificate_expires_ms: expires.map_or(0, |validity| validity.not_after.millis()),
             view_index: view.index.0,
+            aims: self.aims(),
             leader: match report.leader {
                 // A spare has no part in Raft: it knows what it was shown.
                 0 => view.leader.map_or(0, |leader| leader.0),

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use tonic::Request;
-
 use super::inner::Inner;
+use super::leader::Decider;
 use crate::ids::NodeId;
 use crate::join::founder;
 use crate::join::inviter::{Leadership, Proposal};
@@ -196,18 +195,14 @@ impl<R: Runtime> Host for Inner<R> {
     }
 
     async fn relay(&self, request: RelayedSubmit) -> Option<SubmitReply> {
-        let me = self.who().node;
-        let leader = self.leader().filter(|leader| *leader != me)?;
-        let mut request = Request::new(request);
-        request.set_timeout(self.replica().timing().request_timeout());
-        let answer = self
-            .replica()
-            .peers()
-            .membership(leader)
-            .relay(request)
-            .await;
+        let Ok(Decider::There(mut leader)) = self.decider() else {
+            return None;
+        };
+        let answer = leader.relay(self.in_time(request)).await;
         answer
-            .inspect_err(|status| tracing::info!(%leader, status = status.message(), "a join could not be relayed"))
+            .inspect_err(|status| {
+                tracing::info!(status = status.message(), "a join could not be relayed");
+            })
             .ok()
             .map(tonic::Response::into_inner)
     }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use tonic::{Request, Status};
+use tonic::Status;
 
 use super::inner::Inner;
 use super::inviting::InviteError;
+use super::leader::Decider;
 use crate::ids::NodeId;
 use crate::proto::admin::{Done, RemoveNodeRequest};
 use crate::proto::join::Description;
@@ -109,18 +110,11 @@ impl<R: Runtime> Inner<R> {
 
     /// Changes this node's row of the member table, through the leader.
     async fn describe(&self, description: Description) -> Result<(), Status> {
-        let me = self.who().node;
-        match self.leader() {
-            Some(leader) if leader == me => self.describe_here(me, description).await,
-            Some(leader) => {
-                let mut request = Request::new(description);
-                request.set_timeout(self.replica().timing().request_timeout());
-                let mut leader = self.replica().peers().membership(leader);
-                leader.describe(request).await.map(drop)
+        match self.decider()? {
+            Decider::Here => self.describe_here(self.who().node, description).await,
+            Decider::There(mut leader) => {
+                leader.describe(self.in_time(description)).await.map(drop)
             }
-            None => Err(Status::unavailable(
-                "nobody leads the cluster at the moment",
-            )),
         }
     }
 
@@ -168,18 +162,14 @@ impl<R: Runtime> Inner<R> {
     /// # Errors
     /// When there is no such member, it does not answer and is not to be forced out, or the cluster would lose its quorum.
     pub async fn remove(&self, request: RemoveNodeRequest) -> Result<Done, Status> {
-        let me = self.who().node;
-        match self.leader() {
-            Some(leader) if leader == me => self.remove_here(request).await,
-            Some(leader) => {
-                let mut request = Request::new(request);
+        self.refuse_as_spare()?;
+        match self.decider()? {
+            Decider::Here => self.remove_here(request).await,
+            Decider::There(mut leader) => {
+                let mut request = self.in_time(request);
                 request.set_timeout(REMOVAL + self.replica().timing().request_timeout());
-                let mut leader = self.replica().peers().membership(leader);
                 Ok(leader.remove(request).await?.into_inner())
             }
-            None => Err(Status::unavailable(
-                "nobody leads the cluster at the moment: without a quorum nothing can be changed; see `quorate recover`",
-            )),
         }
     }
 

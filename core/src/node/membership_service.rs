@@ -7,6 +7,7 @@ use rustls::pki_types::CertificateDer;
 use tonic::{Request, Response, Status};
 
 use super::inner::Inner;
+use super::leader::Decider;
 use crate::ids::NodeId;
 use crate::join::founder;
 use crate::join::service::decide_relayed;
@@ -141,15 +142,17 @@ impl<R: Runtime> Inner<R> {
         &self,
         request: ClientCertificateRequest,
     ) -> Result<ClientCertificate, Status> {
+        self.refuse_as_spare()?;
         if self.authority().is_some() {
             return self.client_certificate_here(&request);
         }
-        let leader = self.leader();
-        let leader = leader.ok_or_else(|| Status::unavailable("nobody leads the cluster"))?;
-        let mut request = Request::new(request);
-        request.set_timeout(self.replica().timing().request_timeout());
-        let mut leader = self.replica().peers().membership(leader);
-        Ok(leader.issue_client_certificate(request).await?.into_inner())
+        match self.decider()? {
+            Decider::Here => self.client_certificate_here(&request),
+            Decider::There(mut leader) => {
+                let request = self.in_time(request);
+                Ok(leader.issue_client_certificate(request).await?.into_inner())
+            }
+        }
     }
 
     fn client_certificate_here(
@@ -203,16 +206,16 @@ impl<R: Runtime> Inner<R> {
             .map_err(|error| Status::unavailable(format!("the key cannot be kept: {error}")))
     }
 
-    /// Shows the member view as it is here to a member that does not receive the log.
+    /// Shows the member view as it is here to a member that does not receive the log, and says as of which index that is.
     ///
     /// # Errors
     /// When it does not answer.
-    pub(crate) async fn show_view(&self, to: NodeId) -> Result<(), String> {
-        let mut request = Request::new(self.newest_view().to_message());
-        request.set_timeout(self.replica().timing().request_timeout());
+    pub(crate) async fn show_view(&self, to: NodeId) -> Result<u64, String> {
+        let view = self.newest_view();
+        let request = self.in_time(view.to_message());
         let shown = self.replica().peers().membership(to).show(request).await;
         shown
-            .map(drop)
+            .map(|_| view.index.0)
             .map_err(|status| status.message().to_owned())
     }
 
@@ -232,11 +235,10 @@ impl<R: Runtime> Inner<R> {
         let authority = self
             .authority()
             .ok_or("this node does not hold the cluster's signing key")?;
-        let mut request = Request::new(SignerHandOver {
+        let request = self.in_time(SignerHandOver {
             seed: authority.key().seed().to_vec().into(),
             certificate: authority.certificate().to_vec().into(),
         });
-        request.set_timeout(self.replica().timing().request_timeout());
         let peers = self.replica().peers();
         let taken = peers.membership(to).hand_over_signer(request).await;
         taken
@@ -281,10 +283,10 @@ impl<R: Runtime> Inner<R> {
     }
 
     async fn ask_leader_to_renew(&self, csr: Vec<u8>) -> Result<Vec<u8>, String> {
-        let leader = self.leader().ok_or("nobody leads")?;
-        let mut request = Request::new(RenewRequest { csr: csr.into() });
-        request.set_timeout(self.replica().timing().request_timeout());
-        let mut leader = self.replica().peers().membership(leader);
+        let Ok(Decider::There(mut leader)) = self.decider() else {
+            return Err("no other node leads".to_owned());
+        };
+        let request = self.in_time(RenewRequest { csr: csr.into() });
         let reply = leader.renew(request).await;
         let reply = reply.map_err(|status| status.message().to_owned())?;
         Ok(reply.into_inner().certificate.to_vec())

@@ -8,6 +8,7 @@
 //! | `front.rs` | what clients reach: the services here, or for a spare those of a member that holds data |
 //! | `role.rs` | takes up the log when the node becomes a standby, and lays it down when it becomes a spare |
 //! | `helpers.rs` | what runs beside the services for as long as the node does |
+//! | `leader.rs` | who decides: this node while it leads, and else the leader |
 //! | `leaving.rs` | how a member changes what is said of it, leaves, and is removed |
 //! | `inviting.rs` | tokens and admissions, as the leader decides them |
 //! | `membership_service.rs` | what members ask of one another beside Raft: relayed joins, the signing key, new certificates |
@@ -19,6 +20,7 @@ mod helpers;
 mod inner;
 mod inviting;
 mod join;
+mod leader;
 mod leaving;
 mod membership_service;
 mod origin;

@@ -106,6 +106,26 @@ impl WallTime {
     }
 }
 
+/// As RFC 3339, to the second, in UTC; a moment after the year 9999 is called `never`.
+impl fmt::Display for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = i64::try_from(self.seconds()).unwrap_or(i64::MAX);
+        match time::OffsetDateTime::from_unix_timestamp(seconds) {
+            Ok(at) => write!(
+                f,
+                "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+                at.year(),
+                u8::from(at.month()),
+                at.day(),
+                at.hour(),
+                at.minute(),
+                at.second()
+            ),
+            Err(_) => f.write_str("never"),
+        }
+    }
+}
+
 impl Add<Duration> for WallTime {
     type Output = Self;
     fn add(self, duration: Duration) -> Self {

@@ -67,6 +67,23 @@ impl Validity {
         now >= self.renewal_due()
     }
 
+    /// Until when it is good at `now`, and what becomes of it, for the operator of the node that it belongs to.
+    #[must_use]
+    pub fn in_words(&self, now: WallTime) -> String {
+        let (expires, due) = (self.not_after, self.renewal_due());
+        if now > expires {
+            format!(
+                "expired at {expires}: no other node accepts it. Remove the node from its cluster, and join anew with --wipe"
+            )
+        } else if now < self.not_before {
+            format!("not good before {}: a clock is wrong", self.not_before)
+        } else if now > due {
+            format!("good until {expires}; its renewal has been due since {due}")
+        } else {
+            format!("good until {expires}; it renews itself from {due} on")
+        }
+    }
+
     pub(super) fn apply(self, parameters: &mut rcgen::CertificateParams) {
         parameters.not_before = date(self.not_before);
         parameters.not_after = date(self.not_after);
@@ -92,6 +109,21 @@ mod tests {
         let due = now + Duration::from_secs(5 * 3_600);
         assert!(validity.needs_renewal(due));
         assert!(!validity.needs_renewal(due - Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn the_operator_is_told_what_becomes_of_it() {
+        let now = WallTime::from_millis(1_764_000_000_000);
+        let validity = Validity::starting(now, Duration::from_secs(8 * 3_600));
+        let hours = |hours: u64| validity.in_words(now + Duration::from_secs(hours * 3_600));
+        assert_eq!(
+            hours(0),
+            "good until 2025-11-25T00:00:00Z; it renews itself from 2025-11-24T21:00:00Z on"
+        );
+        assert!(hours(7).contains("due since 2025-11-24T21:00:00Z"));
+        assert!(hours(9).starts_with("expired at 2025-11-25T00:00:00Z"));
+        let late = validity.in_words(now - Duration::from_secs(2 * 3_600));
+        assert!(late.contains("a clock is wrong"), "{late}");
     }
 
     #[test]

@@ -169,7 +169,10 @@ impl World {
                 continue;
             }
             let lag = node.facts.role.receives_log().then_some(node.lag);
-            self.health.heard(*id, lag, &self.policy, self.now);
+            match lag {
+                Some(_) => self.health.heard(*id, lag, &self.policy, self.now),
+                None => self.health.answered(*id, &self.policy, self.now),
+            }
             node.last_heard = Some(self.now);
             if lag.is_some_and(|lag| lag <= self.policy.lag_limit) {
                 node.last_level = Some(self.now);

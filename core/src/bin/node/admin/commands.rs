@@ -8,6 +8,7 @@ use quorate::proto::admin::{
     AddNodeReply, AddNodeRequest, Done, LeaveRequest, ListTokensRequest, RemoveNodeRequest,
     RevokeTokenRequest, SetFailureDomainRequest, TokenEntry,
 };
+use quorate::runtime::WallTime;
 use serde_json::json;
 
 use super::client::{Client, call};
@@ -282,20 +283,8 @@ fn listed(token: &TokenEntry) -> serde_json::Value {
 }
 
 /// A moment as RFC 3339, to the second, in UTC.
-pub(crate) fn stamp(millis: u64) -> String {
-    let seconds = i64::try_from(millis / 1_000).unwrap_or(i64::MAX);
-    match time::OffsetDateTime::from_unix_timestamp(seconds) {
-        Ok(at) => format!(
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second()
-        ),
-        Err(_) => "never".to_owned(),
-    }
+fn stamp(millis: u64) -> String {
+    WallTime::from_millis(millis).to_string()
 }
 
 /// `90s`, `10m`, `1h`, `7d`.
