@@ -171,7 +171,6 @@ impl<'world, M: Simulator> Cluster<'world, M> {
             }
             self.world.advance(self.timing.heartbeat());
         }
-        self.world.witness().set_voters(wanted);
         Ok(())
     }
 

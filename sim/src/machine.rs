@@ -132,7 +132,11 @@ impl Machine {
 
     /// A node on it did something.
     pub(crate) fn tell(&self, elapsed: Duration, event: &Event) {
-        let detail = Detail::Text(format!("{event:?}"));
+        let detail = match event {
+            // Told with every message.
+            Event::LetIn { node } => Detail::Number(*node),
+            event => Detail::Text(format!("{event:?}")),
+        };
         self.trace
             .record(elapsed, Place::Host(self.id), kind(event), detail);
         self.witness.see(elapsed, self.id, event);

@@ -40,6 +40,8 @@ impl<S: Substrate> Runtime for Simulated<S> {
     type Sleep = SimulatedSleep<S>;
     type Worker = SimulatedWorker;
 
+    const OBSERVED: bool = true;
+
     /// In the destructor of something that outlived its machine there is no clock to ask: then the world's.
     fn now() -> Instant {
         let right = || MachineClock::new().now(S::elapsed());

@@ -467,6 +467,7 @@ impl<M: Simulator> World for Simulation<M> {
             life,
             tasks: sender,
         });
+        self.witness.begin(host);
         self.network.power_back(host, now);
         self.network.machine_changed();
         self.trace

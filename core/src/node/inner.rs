@@ -15,7 +15,7 @@ use crate::proto::admin::{AvailabilityCode, StatusReply, StatusRequest};
 use crate::proto::peer::ReportResponse;
 use crate::raft::peers::Identity;
 use crate::raft::replica::Replica;
-use crate::runtime::{Runtime, WallTime};
+use crate::runtime::{Event, Runtime, WallTime};
 use crate::state::{Reader, Roster, StateError};
 use crate::tls::{Authority, Validity};
 use rustls::pki_types::CertificateDer;
@@ -340,9 +340,15 @@ impl<R: Runtime> Inner<R> {
 
     /// Judges and dials by `view` from now on, if it is newer than what is known.
     pub(super) fn take_view(&self, view: MemberView) {
-        let changed = !same_members(&view, &self.view().get());
+        let known = self.view().get();
+        let changed = !same_members(&view, &known);
         let index = view.index.0;
         if self.view().offer(view) && changed {
+            for removed in self.view().get().tombstones.keys() {
+                if !known.tombstones.contains_key(removed) {
+                    R::observe(|| Event::Shunned { node: removed.0 });
+                }
+            }
             self.changed_at.store(index, Ordering::Relaxed);
             self.replica.peers().forget_removed();
             if let Err(error) = self.files.keep_view(&self.view().get()) {

@@ -51,7 +51,7 @@ use crate::proto::peer::peer_server::PeerServer;
 use crate::raft::peers::{Identity, Peers};
 use crate::raft::replica::{Replica, StartError, Stores};
 use crate::raft::server::PeerService;
-use crate::runtime::{Access, Disk, Listener, Runtime, TaskHandle, Worker};
+use crate::runtime::{Access, Disk, Event, Listener, Runtime, TaskHandle, Worker};
 use crate::tls::TlsError;
 use crate::tls::doors::Doors;
 use crate::tls::secure::NodeTls;
@@ -129,6 +129,8 @@ impl<R: Runtime> Node<R> {
         } else if origin.inhabitant.holds_log {
             replica.start(Stores::Existing).await?;
         } else {
+            // Ended between writing down that it keeps no log and deleting it.
+            R::observe(|| Event::LogGivenUp);
             directory.remove_stores()?;
         }
         let inner = Arc::new(Inner::new(
@@ -217,6 +219,7 @@ impl<R: Runtime> Node<R> {
             Services::new().and(raft).and(membership),
             Services::new().and(join),
             Arc::new(ClientApi::<R, _>::new(Arc::clone(&self.inner))),
+            |node| R::observe(|| Event::LetIn { node: node.0 }),
         ));
         let timing = replica.timing();
         let options = ServerOptions {

@@ -9,7 +9,7 @@ use super::NodeError;
 use super::inner::Inner;
 use crate::membership::Role;
 use crate::raft::replica::{Replica, Stores};
-use crate::runtime::Runtime;
+use crate::runtime::{Event, Runtime};
 
 impl<R: Runtime> Inner<R> {
     /// Does what the member view says that this node's role asks for, whenever the view changes.
@@ -56,6 +56,7 @@ impl<R: Runtime> Inner<R> {
         let view = self.view().get();
         let row = view.members.get(&self.who().node);
         self.note_holds_log(false)?;
+        R::observe(|| Event::LogGivenUp);
         self.replica().close().await;
         if row.is_some_and(|row| row.leaving) {
             self.directory().keep_state()?;

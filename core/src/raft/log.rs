@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use prost::Message as _;
 use tokio::sync::{Notify, oneshot};
 
 use super::journal::{Aside, Contents, Journal, JournalCheckpointer, JournalReader, Mark, Step};
@@ -100,6 +101,8 @@ struct Memory<R: Runtime> {
 enum Job<R: Runtime> {
     Append {
         sequence: Sequence,
+        /// The term of the entry before them.
+        after: u64,
         entries: Vec<Entry>,
         done: IOFlushed<Types<R>>,
     },
@@ -137,8 +140,13 @@ impl<R: Runtime> Job<R> {
 
     fn event(&self) -> Option<Event> {
         Some(match self {
-            Self::Append { entries, .. } => Event::LogFlushed {
+            Self::Append { after, entries, .. } => Event::LogFlushed {
                 last: pair(&entries.last()?.log_id),
+                after: *after,
+                entries: entries
+                    .iter()
+                    .map(|entry| (term_of(&entry.log_id), checksum(entry)))
+                    .collect(),
             },
             Self::Vote { vote, .. } => Event::VoteSaved {
                 term: vote.leader_id.term,
@@ -160,6 +168,18 @@ impl<R: Runtime> Job<R> {
     }
 }
 
+/// Of all that an entry carries, for a simulator to compare.
+fn checksum(entry: &Entry) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    if let Some(command) = &entry.payload.command {
+        hasher.update(command);
+    }
+    if let Some(membership) = &entry.payload.membership {
+        hasher.update(&super::convert::membership_out(membership).encode_to_vec());
+    }
+    hasher.finalize()
+}
+
 fn pair(id: &LogId) -> (u64, u64) {
     (term_of(id), id.index)
 }
@@ -178,6 +198,7 @@ impl<R: Runtime> Log<R> {
         let reader = JournalReader::open(place)?;
         let checkpointer = JournalCheckpointer::open(place)?;
         R::observe(|| Event::LogOpened {
+            node: me.0,
             vote: contents.vote.map(|vote| {
                 (
                     vote.leader_id.term,
@@ -381,6 +402,7 @@ impl<R: Runtime> Memory<R> {
 
     fn append(&mut self, entries: Vec<Entry>, done: IOFlushed<Types<R>>) -> Job<R> {
         self.sequence += 1;
+        let after = self.last.as_ref().map_or(0, term_of);
         for entry in &entries {
             let index = entry.log_id.index;
             debug_assert!(
@@ -394,6 +416,7 @@ impl<R: Runtime> Memory<R> {
         }
         Job::Append {
             sequence: self.sequence,
+            after,
             entries,
             done,
         }
@@ -550,7 +573,8 @@ fn finish<R: Runtime>(
         }
     }
     for job in jobs {
-        if broken.is_none()
+        if R::OBSERVED
+            && broken.is_none()
             && let Some(event) = job.event()
         {
             R::observe(|| event);

@@ -21,6 +21,7 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, Raf
 use super::convert;
 use super::log::Log;
 use super::snapshot::Content;
+use super::telling;
 use super::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types, term_of};
 use rusqlite::Connection;
 
@@ -127,9 +128,12 @@ impl<R: Runtime> Machine<R> {
         let state = Arc::clone(&self.state);
         let applied = self
             .worker
-            .run(move || apply_all(&mut lock(&state), &entries))
+            .run(move || apply_all::<R>(&mut lock(&state), &entries))
             .await
             .map_err(io::Error::other)?;
+        for event in applied.told {
+            R::observe(|| event);
+        }
         R::observe(|| Event::Applied {
             last: (term_of(&last), last.index),
             revision: applied.revision,
@@ -161,12 +165,15 @@ struct AppliedBatch {
     responses: Vec<Response>,
     revision: i64,
     about_the_cluster: bool,
+    /// What a simulator is told of it; nothing in production.
+    told: Vec<Event>,
 }
 
-fn apply_all(state: &mut State, entries: &[Entry]) -> Result<AppliedBatch, StateError> {
+fn apply_all<R: Runtime>(state: &mut State, entries: &[Entry]) -> Result<AppliedBatch, StateError> {
     let mut batch = state.begin()?;
     let mut responses = Vec::with_capacity(entries.len());
     let mut about_the_cluster = false;
+    let mut told = Vec::new();
     for entry in entries {
         let id = convert::log_id_out(&entry.log_id);
         let command = entry
@@ -184,13 +191,26 @@ fn apply_all(state: &mut State, entries: &[Entry]) -> Result<AppliedBatch, State
             || command
                 .as_ref()
                 .is_some_and(|c| c.target() == store::Target::System);
-        responses.push(batch.apply(id, command.as_ref(), membership.as_ref())?);
+        let response = batch.apply(id, command.as_ref(), membership.as_ref())?;
+        if R::OBSERVED {
+            told.extend(telling::of_entry(
+                id,
+                command.as_ref(),
+                membership.as_ref(),
+                &response,
+            ));
+        }
+        responses.push(response);
     }
     batch.commit(Durability::Lazy)?;
+    if R::OBSERVED {
+        told.extend(telling::of_state(state, about_the_cluster));
+    }
     Ok(AppliedBatch {
         responses,
         revision: state.revision().0,
         about_the_cluster,
+        told,
     })
 }
 
@@ -261,8 +281,9 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while let Some((entry, responder)) = entries.try_next().await? {
             bytes += entry.payload.weight();
+            let compared = R::OBSERVED && telling::is_compared(entry.log_id.index);
             batch.push((entry, responder));
-            if batch.len() >= BATCH_ENTRIES || bytes >= BATCH_BYTES {
+            if batch.len() >= BATCH_ENTRIES || bytes >= BATCH_BYTES || compared {
                 self.apply_batch(std::mem::take(&mut batch)).await?;
                 bytes = 0;
             }

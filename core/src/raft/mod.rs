@@ -16,6 +16,7 @@
 //! | `journal.rs` | the log in SQLite, synchronous |
 //! | `log.rs` | openraft's log store: queue, group commit, memory |
 //! | `machine.rs` | openraft's state machine: batches onto the state |
+//! | `telling.rs` | what applying tells a simulator |
 //! | `snapshot.rs` | the state on its way to a follower |
 //! | `peers.rs` | addresses and channels |
 //! | `network.rs`, `server.rs` | messages out and in |
@@ -39,4 +40,5 @@ pub mod replica;
 pub mod runtime;
 pub mod server;
 pub mod snapshot;
+mod telling;
 pub mod types;

@@ -7,6 +7,8 @@
 pub enum Event {
     /// The log was opened and holds this.
     LogOpened {
+        /// Whose log it is.
+        node: u64,
         /// Term, node and whether it is committed.
         vote: Option<(u64, u64, bool)>,
         /// The last entry.
@@ -25,6 +27,10 @@ pub enum Event {
     LogFlushed {
         /// The last entry.
         last: (u64, u64),
+        /// The term of the entry before the first of these; 0 where there is none.
+        after: u64,
+        /// The term of each entry of the append, and a checksum of what it carries.
+        entries: Vec<(u64, u32)>,
     },
     /// Entries from this index on are about to be removed.
     LogTruncated {
@@ -47,6 +53,57 @@ pub enum Event {
     Installed {
         /// What it covers.
         last: (u64, u64),
+    },
+    /// The node keeps no log any more and begins to delete it, because its role says so.
+    LogGivenUp,
+    /// A configuration is applied; it was in force from the moment when it was appended.
+    Configured {
+        /// The entry that brought it.
+        at: (u64, u64),
+        /// One set of voters, or two while it is joint.
+        voters: Vec<Vec<u64>>,
+        /// Who receives the log besides.
+        standbys: Vec<u64>,
+    },
+    /// What the cluster says of its members changed.
+    Members {
+        /// As of this index.
+        index: u64,
+        /// Every member with its role, as stored.
+        roles: Vec<(u64, i32)>,
+        /// Who was removed.
+        removed: Vec<u64>,
+    },
+    /// A token was given out.
+    TokenGiven {
+        /// The beginning of its id.
+        token: u64,
+        /// For how many nodes.
+        uses: u32,
+    },
+    /// A node was admitted with a token. Every node tells the same of the same entry.
+    TokenUsed {
+        /// The beginning of its id.
+        token: u64,
+        /// Who was admitted.
+        node: u64,
+    },
+    /// The whole replicated state comes to this.
+    Digested {
+        /// As of this index.
+        index: u64,
+        /// A digest of it.
+        digest: u128,
+    },
+    /// From now on the node has nothing to do with this one, which was removed.
+    Shunned {
+        /// Which one.
+        node: u64,
+    },
+    /// A call of another member was let in.
+    LetIn {
+        /// Whose.
+        node: u64,
     },
     /// The node leads.
     Led {

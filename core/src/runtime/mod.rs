@@ -55,6 +55,9 @@ pub trait Runtime:
     /// A place where blocking jobs run one after the other.
     type Worker: Worker;
 
+    /// Whether anybody listens to [`Runtime::observe`]: what costs more than a closure is prepared only then.
+    const OBSERVED: bool = false;
+
     /// The monotonic clock of the current node.
     fn now() -> Instant;
 

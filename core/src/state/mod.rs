@@ -68,7 +68,7 @@ pub use system::{cluster, member, members, token, tokens, tombstones, trusted};
 
 use crate::database::{self, Missing, Place, Synchronous};
 use crate::ids::Revision;
-use crate::proto::store::{LogId, Membership};
+use crate::proto::store::{LogId, Member, Membership, Tombstone};
 use mark::Mark;
 
 /// The state of one node, and the only connection that writes to it.
@@ -129,6 +129,14 @@ impl State {
     /// What the batches from now on tell about their changes.
     pub fn listen(&mut self, listening: Listening) {
         self.listening = listening;
+    }
+
+    /// Who belongs to the cluster, and who did once.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn members_and_removed(&self) -> Result<(Vec<Member>, Vec<Tombstone>), StateError> {
+        Ok((members(&self.connection)?, tombstones(&self.connection)?))
     }
 
     /// Opens a transaction for a run of entries.

@@ -7,6 +7,7 @@ use tonic::Status;
 
 use super::peer::{Standing, judge};
 use super::secure::Peer;
+use crate::ids::NodeId;
 use crate::join::SharedView;
 use crate::proto::store::Role;
 use crate::transport::{Body, Connection, Handler, Request, Services};
@@ -41,15 +42,25 @@ pub struct Doors<E> {
     members: Arc<Services>,
     strangers: Arc<Services>,
     etcd: Arc<E>,
+    /// Told of each call of a member that goes in, at the moment when that is decided.
+    let_in: fn(NodeId),
 }
 
 impl<E> Doors<E> {
     /// What members may call, what strangers may, and the etcd API, for members that forward their clients' requests.
+    /// `let_in` is told of whom it was that was let in.
     #[must_use]
-    pub fn new(view: SharedView, members: Services, strangers: Services, etcd: Arc<E>) -> Self {
+    pub fn new(
+        view: SharedView,
+        members: Services,
+        strangers: Services,
+        etcd: Arc<E>,
+        let_in: fn(NodeId),
+    ) -> Self {
         Self {
             view,
             etcd,
+            let_in,
             members: Arc::new(members),
             strangers: Arc::new(strangers),
         }
@@ -72,6 +83,9 @@ impl<E> Doors<E> {
                     Ok(Standing::AheadOfUs) => RAFT_CALLS.contains(&path),
                     Err(_) => false,
                 };
+                if allowed {
+                    (self.let_in)(identity.node);
+                }
                 allowed.then_some(&self.members)
             }
         }
@@ -101,7 +115,7 @@ impl<E: Handler<Peer>> Handler<Peer> for Doors<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{ClusterId, Epoch, LogIndex, NodeId};
+    use crate::ids::{ClusterId, Epoch, LogIndex};
     use crate::join::MemberView;
     use crate::proto::store::Member;
     use crate::tls::peer::stored_hash;
@@ -125,6 +139,7 @@ mod tests {
             Services::new(),
             Services::new(),
             Arc::default(),
+            |_| (),
         )
     }
 

@@ -124,6 +124,7 @@ async fn cluster() -> Cluster {
         Services::new(),
         Services::new().and(service),
         Arc::new(Services::new()),
+        |_| (),
     ));
     let listener = World::listen("127.0.0.1:0").await.unwrap();
     let address = Address::parse(&listener.local_address()).unwrap();

@@ -52,6 +52,7 @@ mod tests {
         let opened = (
             1,
             Event::LogOpened {
+                node: 1,
                 vote: None,
                 last: Some((1, 9)),
             },

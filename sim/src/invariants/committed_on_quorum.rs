@@ -1,4 +1,7 @@
 //! What is applied is on the disks of a majority: an answer that a client has got outlives any minority.
+//!
+//! Of which voters, when they change: of the last set of the configuration as of that entry. The one that follows in the
+//! log is joint with it, or is that set alone, so that a majority of it was needed whichever was in force.
 
 use quorate::runtime::Event;
 
@@ -14,11 +17,14 @@ impl Invariant for CommittedOnQuorum {
     }
 
     fn check(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
-        let (Event::Applied { last: entry, .. }, Some(voters)) = (seen.event, seen.ledger.voters)
-        else {
+        let Event::Applied { last: entry, .. } = seen.event else {
             return Ok(());
         };
-        let (holders, needed) = (seen.ledger.holders(*entry), voters / 2 + 1);
+        let configuration = seen.ledger.configuration(entry.1);
+        let Some(voters) = configuration.and_then(|found| found.voters.last()) else {
+            return Ok(());
+        };
+        let (holders, needed) = (seen.ledger.holders(*entry, voters), voters.len() / 2 + 1);
         if holders >= needed {
             return Ok(());
         }
@@ -39,7 +45,7 @@ mod tests {
 
     #[test]
     fn entry_applied_before_a_majority_has_synced_it_is_seen() {
-        let flushed = |host, index| (host, Event::LogFlushed { last: (1, index) });
+        let flushed = |host, index| (host, super::super::flushed((1, index)));
         let applied = (
             1,
             Event::Applied {
@@ -57,5 +63,27 @@ mod tests {
             needed: 2,
         };
         assert_eq!(tell(CommittedOnQuorum, 3, &early), Err(broken));
+    }
+
+    #[test]
+    fn standby_that_holds_an_entry_is_no_voter_that_holds_it() {
+        let flushed = |host, index| (host, super::super::flushed((1, index)));
+        let applied = Event::Applied {
+            last: (1, 8),
+            revision: 3,
+        };
+        let configured = Event::Configured {
+            at: (1, 5),
+            voters: vec![vec![1, 2]],
+            standbys: vec![3],
+        };
+        let story = [
+            (1, configured),
+            flushed(1, 8),
+            flushed(3, 8),
+            (1, applied.clone()),
+        ];
+        assert!(tell(CommittedOnQuorum, 3, &story).is_err());
+        assert_eq!(tell(CommittedOnQuorum, 3, &story[1..]), Ok(()));
     }
 }

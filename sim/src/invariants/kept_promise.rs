@@ -16,7 +16,7 @@ impl Invariant for KeptPromise {
     }
 
     fn check(&mut self, seen: &Seen<'_>) -> Result<(), Violation> {
-        let Event::LogOpened { vote, last } = seen.event else {
+        let Event::LogOpened { vote, last, .. } = seen.event else {
             return Ok(());
         };
         let standing = seen.ledger.standing(seen.host);
@@ -54,9 +54,9 @@ mod tests {
 
     fn story(opened: Event) -> Vec<(u16, Event)> {
         vec![
-            (1, Event::LogFlushed { last: (2, 50) }),
+            (1, super::super::flushed((2, 50))),
             (1, Event::LogTruncated { from: 41 }),
-            (1, Event::LogFlushed { last: (3, 42) }),
+            (1, super::super::flushed((3, 42))),
             (
                 1,
                 Event::VoteSaved {
@@ -70,7 +70,11 @@ mod tests {
     }
 
     fn opened(vote: Option<(u64, u64, bool)>, last: Option<(u64, u64)>) -> Event {
-        Event::LogOpened { vote, last }
+        Event::LogOpened {
+            node: 1,
+            vote,
+            last,
+        }
     }
 
     #[test]
@@ -118,10 +122,23 @@ mod tests {
     #[test]
     fn truncated_entries_need_not_be_there() {
         let story = [
-            (1, Event::LogFlushed { last: (2, 50) }),
+            (1, super::super::flushed((2, 50))),
             (1, Event::LogTruncated { from: 41 }),
             (1, opened(None, Some((2, 40)))),
         ];
         assert_eq!(tell(KeptPromise, 3, &story), Ok(()));
+    }
+
+    #[test]
+    fn log_that_was_given_up_owes_nothing_not_even_what_was_still_being_written() {
+        let mut story = vec![
+            (1, super::super::flushed((2, 50))),
+            (1, Event::LogGivenUp),
+            (1, super::super::flushed((2, 51))),
+            (1, opened(None, None)),
+        ];
+        assert_eq!(tell(KeptPromise, 3, &story), Ok(()));
+        story.remove(1);
+        assert!(tell(KeptPromise, 3, &story).is_err());
     }
 }

@@ -49,7 +49,7 @@ mod tests {
                 revision: 3,
             },
         );
-        let flushed = |index| (3, Event::LogFlushed { last: (2, index) });
+        let flushed = |index| (3, super::super::flushed((2, index)));
         let led = |term| (3, Event::Led { term });
         assert_eq!(
             tell(LeaderComplete, 3, &[applied.clone(), flushed(8), led(3)]),

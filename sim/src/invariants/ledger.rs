@@ -1,6 +1,6 @@
 //! What every node has promised and done so far, in one place for all invariants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate::runtime::Event;
 
@@ -16,6 +16,35 @@ pub struct Standing {
     pub last: EntryId,
     /// What this life has applied.
     pub applied: EntryId,
+    /// Which member it is, once it has told.
+    pub node: Option<u64>,
+    /// It keeps no log any more: what its writer still had in hand when it gave it up promises nothing.
+    pub given_up: bool,
+}
+
+/// Who votes and who stands by, from one entry on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// The entry that brought it.
+    pub at: EntryId,
+    /// One set of voters, or two while it is joint.
+    pub voters: Vec<BTreeSet<u64>>,
+    /// Who receives the log besides.
+    pub standbys: BTreeSet<u64>,
+}
+
+impl Configuration {
+    /// Whether two sets of voters decide together.
+    #[must_use]
+    pub fn is_joint(&self) -> bool {
+        self.voters.len() > 1
+    }
+
+    /// Whether this node votes, in whichever set.
+    #[must_use]
+    pub fn votes(&self, node: u64) -> bool {
+        self.voters.iter().any(|set| set.contains(&node))
+    }
 }
 
 /// Where all nodes stand.
@@ -23,8 +52,9 @@ pub struct Standing {
 pub struct Ledger {
     standings: BTreeMap<HostId, Standing>,
     highest_applied: EntryId,
-    /// How many voters there are, once that is fixed.
-    pub voters: Option<usize>,
+    configurations: BTreeMap<u64, Configuration>,
+    removed: BTreeSet<u64>,
+    shunned: BTreeSet<(HostId, u64)>,
 }
 
 impl Ledger {
@@ -40,55 +70,119 @@ impl Ledger {
         self.highest_applied
     }
 
-    /// How many nodes hold an entry durably.
+    /// How many of these members hold an entry durably.
     #[must_use]
-    pub fn holders(&self, entry: EntryId) -> usize {
+    pub fn holders(&self, entry: EntryId, members: &BTreeSet<u64>) -> usize {
         // A log whose end is of the same term or a later one and no shorter has the entry, or it was not committed.
         self.standings
             .values()
+            .filter(|standing| standing.node.is_some_and(|node| members.contains(&node)))
             .filter(|standing| standing.last >= entry && standing.last.1 >= entry.1)
             .count()
     }
 
-    /// An empty ledger over so many voters.
-    #[cfg(test)]
-    pub(super) fn of_voters(voters: usize) -> Self {
-        Self {
-            voters: Some(voters),
-            ..Self::default()
-        }
+    /// The configuration as of an index, as far as committed ones are known.
+    #[must_use]
+    pub fn configuration(&self, index: u64) -> Option<&Configuration> {
+        let (_, configuration) = self.configurations.range(..=index).next_back()?;
+        Some(configuration)
     }
 
+    /// Who was ever removed.
+    #[must_use]
+    pub fn removed(&self) -> &BTreeSet<u64> {
+        &self.removed
+    }
+
+    /// Whether a node has said that it has nothing to do with this member any more.
+    #[must_use]
+    pub fn shuns(&self, host: HostId, node: u64) -> bool {
+        self.shunned.contains(&(host, node))
+    }
+
+    /// A ledger over machines on each of which a voter of the same number lives.
+    #[cfg(test)]
+    pub(super) fn of_voters(voters: u16) -> Self {
+        let mut ledger = Self::default();
+        for number in 1..=voters {
+            let standing = ledger.standings.entry(HostId::new(number)).or_default();
+            standing.node = Some(number.into());
+        }
+        let configuration = Configuration {
+            at: (0, 0),
+            voters: vec![(1..=voters.into()).collect()],
+            standbys: BTreeSet::new(),
+        };
+        ledger.configurations.insert(0, configuration);
+        ledger
+    }
+
+    /// The disk of a machine was replaced: it owes nothing any more.
     pub(super) fn forget(&mut self, host: HostId) {
         self.standings.remove(&host);
+    }
+
+    /// A process starts on a machine: what the one before had in memory is gone.
+    pub(super) fn begin(&mut self, host: HostId) {
+        self.shunned.retain(|(shunning, _)| *shunning != host);
     }
 
     /// Notes what a node did.
     pub(super) fn note(&mut self, host: HostId, event: &Event) {
         let standing = self.standings.entry(host).or_default();
         match event {
-            Event::LogOpened { vote, last } => {
+            Event::LogOpened { node, vote, last } => {
+                standing.node = Some(*node);
+                standing.given_up = false;
                 standing.vote = *vote;
                 standing.last = last.unwrap_or_default();
                 // A new life may apply again what its state had not yet made durable.
                 standing.applied = (0, 0);
             }
+            Event::LogGivenUp => {
+                *standing = Standing {
+                    node: standing.node,
+                    given_up: true,
+                    ..Standing::default()
+                };
+            }
             Event::VoteSaved {
                 term,
                 node,
                 committed,
-            } => standing.vote = Some((*term, *node, *committed)),
-            Event::LogFlushed { last } => standing.last = *last,
+            } if !standing.given_up => standing.vote = Some((*term, *node, *committed)),
+            Event::LogFlushed { last, .. } if !standing.given_up => standing.last = *last,
             Event::LogTruncated { from } if standing.last.1 >= *from => {
                 // The term of what is left is not told; the lowest is the most that may be held against the node.
                 standing.last = (0, from.saturating_sub(1));
             }
-            Event::LogPurged { to } => standing.last = standing.last.max(*to),
+            Event::LogPurged { to } if !standing.given_up => {
+                standing.last = standing.last.max(*to);
+            }
             Event::Applied { last, .. } | Event::Installed { last } => {
                 standing.applied = *last;
                 self.highest_applied = self.highest_applied.max(*last);
             }
-            Event::LogTruncated { .. } | Event::Led { .. } | Event::Recovered { .. } => {}
+            Event::Configured {
+                at,
+                voters,
+                standbys,
+            } => {
+                let configuration = Configuration {
+                    at: *at,
+                    voters: voters
+                        .iter()
+                        .map(|set| set.iter().copied().collect())
+                        .collect(),
+                    standbys: standbys.iter().copied().collect(),
+                };
+                self.configurations.entry(at.1).or_insert(configuration);
+            }
+            Event::Members { removed, .. } => self.removed.extend(removed),
+            Event::Shunned { node } => {
+                self.shunned.insert((host, *node));
+            }
+            _ => {}
         }
     }
 }

@@ -15,6 +15,12 @@
 //! | a life applies forward only | Raft, section 5.3 | `applied_forward.rs` |
 //! | revisions follow from the log and never go back | etcd's revision | `revision_order.rs` |
 //! | the log is purged behind the state | ours: T38, T39 | `purged_behind.rs` |
+//! | logs match | Raft, figure 3, Log Matching | `log_matching.rs` |
+//! | states are equal after the same entries | the state machine is a function of the log | `states_equal.rs` |
+//! | configurations follow each other safely | Raft, section 6 | `safe_configuration.rs` |
+//! | the member table and Raft name the same voters | ours: T2 | `roles_match.rs` |
+//! | a token admits as many as it was made for | ours: T4 | `token_once.rs` |
+//! | who was removed is not served | ours: T3 | `removed_shunned.rs` |
 //!
 //! `ledger.rs` holds what every node has promised so far, `violation.rs` a variant for each property.
 
@@ -24,10 +30,16 @@ mod committed_stays;
 mod kept_promise;
 mod leader_complete;
 mod ledger;
+mod log_matching;
 mod monotonic_vote;
 mod one_leader;
 mod purged_behind;
+mod removed_shunned;
 mod revision_order;
+mod roles_match;
+mod safe_configuration;
+mod states_equal;
+mod token_once;
 mod violation;
 
 use std::collections::BTreeMap;
@@ -36,7 +48,7 @@ use std::time::Duration;
 
 use quorate::runtime::Event;
 
-pub use self::ledger::{Ledger, Standing};
+pub use self::ledger::{Configuration, Ledger, Standing};
 pub use self::violation::{EntryId, Violation};
 
 use crate::host::HostId;
@@ -78,6 +90,12 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<applied_forward::AppliedForward>::default(),
         Box::<revision_order::RevisionOrder>::default(),
         Box::<purged_behind::PurgedBehind>::default(),
+        Box::<log_matching::LogMatching>::default(),
+        Box::<states_equal::StatesEqual>::default(),
+        Box::<safe_configuration::SafeConfiguration>::default(),
+        Box::<roles_match::RolesMatch>::default(),
+        Box::<token_once::TokenOnce>::default(),
+        Box::<removed_shunned::RemovedShunned>::default(),
     ]
 }
 
@@ -132,9 +150,9 @@ impl Witness {
         }
     }
 
-    /// How many voters there are from now on; before, nothing is known about quorums.
-    pub fn set_voters(&self, voters: usize) {
-        guard(&self.inner).ledger.voters = Some(voters);
+    /// A process starts on a machine.
+    pub fn begin(&self, host: HostId) {
+        guard(&self.inner).ledger.begin(host);
     }
 
     /// The disk of a machine was replaced: it owes nothing any more.
@@ -204,7 +222,25 @@ pub(crate) fn kind(event: &Event) -> &'static str {
         Event::Applied { .. } => "applied",
         Event::Installed { .. } => "installed",
         Event::Led { .. } => "led",
+        Event::LogGivenUp => "log-given-up",
+        Event::Configured { .. } => "configured",
+        Event::Members { .. } => "members",
+        Event::TokenGiven { .. } => "token-given",
+        Event::TokenUsed { .. } => "token-used",
+        Event::Digested { .. } => "digested",
+        Event::Shunned { .. } => "shunned",
+        Event::LetIn { .. } => "let-in",
         Event::Recovered { path } => path,
+    }
+}
+
+/// For tests: the log is durable up to an entry, whatever is in it.
+#[cfg(test)]
+pub(super) fn flushed(last: EntryId) -> Event {
+    Event::LogFlushed {
+        last,
+        after: 0,
+        entries: Vec::new(),
     }
 }
 
@@ -212,7 +248,7 @@ pub(crate) fn kind(event: &Event) -> &'static str {
 #[cfg(test)]
 pub(super) fn tell(
     mut invariant: impl Invariant,
-    voters: usize,
+    voters: u16,
     story: &[(u16, Event)],
 ) -> Result<(), Violation> {
     let mut ledger = Ledger::of_voters(voters);

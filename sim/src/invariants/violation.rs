@@ -1,5 +1,7 @@
 //! What can be broken: one variant a property, with what it takes to see that it is.
 
+use std::collections::BTreeSet;
+
 use crate::host::HostId;
 
 /// (term, index) of a log entry.
@@ -125,5 +127,107 @@ pub enum Violation {
         purged: EntryId,
         /// What the state holds.
         applied: EntryId,
+    },
+    /// Two logs hold different things in one place of one term.
+    #[error(
+        "log matching: {host} wrote entry {entry:?} as {found:?}, and elsewhere it is {first:?} (term before, checksum)"
+    )]
+    LogsDiffer {
+        /// Who wrote the other one.
+        host: HostId,
+        /// Which entry.
+        entry: EntryId,
+        /// The term of the entry before it and a checksum, as first seen.
+        first: (u64, u32),
+        /// And here.
+        found: (u64, u32),
+    },
+    /// States differ after the same entries.
+    #[error("states equal: after index {index} the states of {first} and {second} differ")]
+    StatesDiffer {
+        /// After which entry.
+        index: u64,
+        /// Whose digest was told first.
+        first: HostId,
+        /// Whose is another one.
+        second: HostId,
+    },
+    /// A configuration follows another that could decide without it.
+    #[error(
+        "safe configuration: {after:?} follows {before:?}, and a majority of each could decide alone"
+    )]
+    QuorumsApart {
+        /// The sets of voters before.
+        before: Vec<BTreeSet<u64>>,
+        /// And after.
+        after: Vec<BTreeSet<u64>>,
+    },
+    /// Two nodes applied different configurations at one index.
+    #[error("safe configuration: {host} applied another configuration at index {index}")]
+    ConfigurationsDiffer {
+        /// Who applied the other one.
+        host: HostId,
+        /// Where.
+        index: u64,
+    },
+    /// A configuration makes no sense: nobody votes in a set of it, or a voter stands by.
+    #[error("safe configuration: at index {index} {why}")]
+    Senseless {
+        /// Where.
+        index: u64,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A removed member has a part in Raft.
+    #[error(
+        "safe configuration: node {node:x} was removed and is in the configuration of index {index}"
+    )]
+    RemovedTakesPart {
+        /// Which member.
+        node: u64,
+        /// As of which index.
+        index: u64,
+    },
+    /// The member table and the configuration name different voters.
+    #[error(
+        "roles and configuration: as of index {index} {table:x?} are voters by the member table and {configuration:x?} vote"
+    )]
+    RolesDiffer {
+        /// As of which index.
+        index: u64,
+        /// By the table.
+        table: BTreeSet<u64>,
+        /// In Raft.
+        configuration: BTreeSet<u64>,
+    },
+    /// A voter gave up a log that others count on.
+    #[error(
+        "roles and configuration: {host} gave up its log and votes in the configuration of index {index}"
+    )]
+    VoterWithoutLog {
+        /// Which one.
+        host: HostId,
+        /// The index of the configuration.
+        index: u64,
+    },
+    /// A token admitted more nodes than it was made for.
+    #[error("token once: token {token:x} is for {uses} and admitted {admitted}")]
+    TokenUsedAgain {
+        /// The beginning of its id.
+        token: u64,
+        /// How many it was for.
+        uses: usize,
+        /// How many it admitted.
+        admitted: usize,
+    },
+    /// A node did something for a member that it knew to be removed.
+    #[error(
+        "removed not served: {host} let a call of node {node:x} in, which it knew to be removed"
+    )]
+    RemovedServed {
+        /// Who did.
+        host: HostId,
+        /// For whom.
+        node: u64,
     },
 }
