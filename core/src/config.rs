@@ -44,6 +44,8 @@ pub struct NodeConfig {
 pub enum ClientAccess {
     /// Not at all, and in plain text: right where only this machine's own processes can connect.
     Anyone,
+    /// By the operating system: they are served in plain text on a socket in the file system.
+    SameUser,
     /// By a certificate of the cluster, over TLS.
     Certificate,
 }

@@ -55,7 +55,9 @@ use crate::runtime::{Access, Disk, Event, Listener, Runtime, TaskHandle, Worker}
 use crate::tls::TlsError;
 use crate::tls::doors::Doors;
 use crate::tls::secure::NodeTls;
-use crate::transport::{Http1, PEER_MESSAGE_BYTES, Plain, ServerOptions, Services, serve};
+use crate::transport::{
+    Http1, PEER_MESSAGE_BYTES, Plain, PlainLocal, ServerOptions, Services, serve,
+};
 use front::Front;
 use membership_service::MembershipService;
 use origin::Origin;
@@ -267,6 +269,9 @@ impl<R: Runtime> Node<R> {
             ClientAccess::Anyone => {
                 R::spawn(serve::<R, _, _>(listener, Plain, front, options, stopped))
             }
+            ClientAccess::SameUser => R::spawn(serve::<R, _, _>(
+                listener, PlainLocal, front, options, stopped,
+            )),
             ClientAccess::Certificate => {
                 let tls = self.inner.replica().peers().tls().api();
                 R::spawn(serve::<R, _, _>(listener, tls, front, options, stopped))

@@ -145,11 +145,11 @@ impl<R: Runtime> Channel<R> {
                 Ok(response.map(|body| ChannelBody { body, sleep }))
             }
             Err(failure) if failure.message().is_some() => {
-                Err(NotSent(failure.error().to_string()).into())
+                Err(NotSent(in_words(failure.error())).into())
             }
             Err(failure) => Err(Status::unavailable(format!(
                 "connection lost: {}",
-                failure.error()
+                in_words(failure.error())
             ))),
         }
     }
@@ -310,8 +310,9 @@ impl<R: Runtime> http_body::Body for ChannelBody<R> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
-            let lost =
-                |error: hyper::Error| Status::unavailable(format!("connection lost: {error}"));
+            let lost = |error: hyper::Error| {
+                Status::unavailable(format!("connection lost: {}", in_words(&error)))
+            };
             return Poll::Ready(frame.map(|frame| frame.map_err(lost)));
         }
         let Some(sleep) = &mut self.sleep else {
@@ -341,6 +342,17 @@ impl<R: Runtime> fmt::Debug for ChannelBody<R> {
             .field(&self.body)
             .finish()
     }
+}
+
+/// An error with what is behind it: hyper says "connection error", and only the cause says that a certificate has expired.
+fn in_words(error: &hyper::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    words
 }
 
 /// Why a call never left this node.

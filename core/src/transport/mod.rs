@@ -16,6 +16,7 @@
 //! | `deadline.rs` | the `grpc-timeout` header |
 //! | `preface.rs` | HTTP/2 or HTTP/1.1, told by the first bytes |
 //! | `secure.rs` | [`Secure`] and [`Dial`]: where TLS slots in |
+//! | `authority.rs` | [`PlainLocal`]: clients on a socket, which name a path where a host belongs |
 //! | `channel.rs` | [`Channel`]: the client half, dials by itself and never hangs |
 //! | `glue.rs` | hyper's executor and timer, from the runtime |
 //!
@@ -23,6 +24,7 @@
 //! of its own only if it has to wait (`glue.rs` says why that pays).
 
 mod activity;
+mod authority;
 mod body;
 mod channel;
 pub mod deadline;
@@ -36,6 +38,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub use authority::PlainLocal;
 pub use body::Body;
 pub use channel::{Channel, ChannelBody, ChannelOptions, LongLived, was_not_sent};
 pub(crate) use handler::unknown;

@@ -71,8 +71,9 @@ impl Config {
         };
         let peer = errors.address("--listen-peer", &listen_peer);
         let insecure = settings.insecure_client.unwrap_or(false);
-        let local = socket.is_some() || client.as_ref().is_some_and(|(host, _)| is_loopback(host));
+        let local = client.as_ref().is_some_and(|(host, _)| is_loopback(host));
         let (client_access, scheme) = match (local, insecure) {
+            _ if socket.is_some() => (ClientAccess::SameUser, ""),
             (true, _) => (ClientAccess::Anyone, ""),
             (false, true) => (ClientAccess::Anyone, "http://"),
             (false, false) => (ClientAccess::Certificate, "https://"),
@@ -86,6 +87,7 @@ impl Config {
             .into_iter()
             .map(|address| format!("{scheme}{address}"))
             .collect();
+        let warn = insecure && !local && socket.is_none();
         let advertise_peer = errors.advertised("peer", settings.advertise_peer, peer);
         let heartbeat = settings
             .heartbeat_ms
@@ -131,7 +133,7 @@ impl Config {
         Ok(Self {
             node,
             log,
-            insecure_client: insecure && !local,
+            insecure_client: warn,
         })
     }
 }
@@ -354,7 +356,7 @@ mod tests {
         };
         for listen in ["unix:/run/quorate.socket", "unix:///run/quorate.socket"] {
             let node = at(listen).unwrap().node;
-            assert_eq!(node.client_access, ClientAccess::Anyone);
+            assert_eq!(node.client_access, ClientAccess::SameUser);
             assert!(node.advertise_client.is_empty());
         }
         assert!(at("unix:").unwrap_err().contains("a path follows"));
