@@ -7,17 +7,16 @@
     reason = "these tests run real processes on real files"
 )]
 
+mod running;
+
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
 
 use quorate::ids::ClusterId;
 use quorate::join::{Address, JoinLine, Token};
 use quorate::tls::KeyHash;
-use rustix::process::{Pid, Signal, kill_process};
+use running::{Process, eventually, free_ports, quorate};
 use tempfile::TempDir;
 
 /// The exit codes that scripts rely on.
@@ -27,18 +26,12 @@ const DATA_DIRECTORY: i32 = 3;
 const UNREACHABLE: i32 = 4;
 const IN_USE: i32 = 5;
 
-/// Far longer than anything here takes on an idle machine.
-const BOUND: Duration = Duration::from_secs(60);
-
 /// A directory for data and two ports.
 struct Place {
     parent: TempDir,
     client: u16,
     peer: u16,
 }
-
-/// A running node; dropping it kills the process.
-struct Node(Child);
 
 impl Place {
     fn new() -> Self {
@@ -71,10 +64,9 @@ impl Place {
     }
 
     /// Starts the node and waits until it leads its cluster.
-    fn serve(&self, arguments: &[&str]) -> Node {
+    fn serve(&self, arguments: &[&str]) -> Process {
         let mut command = self.command(arguments);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let node = Node(child.expect("the binary runs"));
+        let node = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
         eventually("the node serves", || self.status().status.success());
         node
     }
@@ -83,22 +75,6 @@ impl Place {
         let endpoint = format!("127.0.0.1:{}", self.client);
         let output = quorate(&["status", "-o", "json", "--endpoints", &endpoint]).output();
         output.expect("the binary runs")
-    }
-}
-
-impl Node {
-    /// Asks the node to stop and returns its exit code.
-    fn stop(mut self) -> Option<i32> {
-        kill_process(Pid::from_child(&self.0), Signal::TERM).expect("the process is ours");
-        self.0.wait().expect("the process is ours").code()
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -130,29 +106,11 @@ impl Refusal {
     }
 }
 
-fn quorate(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
-    command.args(arguments).stdin(Stdio::null());
-    // What the machine's owner has set must not reach a test.
-    let ours = |name: &str| name.starts_with("QUORATE_");
-    for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
-        command.env_remove(name);
-    }
-    command
-}
-
 /// The output of a command, which is killed if it does not end.
 fn ended(mut command: Command) -> Output {
-    let spawned = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut node = Node(spawned.expect("the binary runs"));
-    eventually("the command ends", || {
-        node.0.try_wait().expect("the process is ours").is_some()
-    });
+    let mut node = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut output = Output {
-        status: node.0.wait().expect("it ended"),
+        status: node.ends(),
         stdout: Vec::new(),
         stderr: Vec::new(),
     };
@@ -162,21 +120,6 @@ fn ended(mut command: Command) -> Output {
         std::io::Read::read_to_end(&mut err, &mut output.stderr).expect("a pipe");
     }
     output
-}
-
-#[track_caller]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < BOUND, "not within {BOUND:?}: {what}");
-        sleep(Duration::from_millis(20));
-    }
-}
-
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("a bound port").port())
 }
 
 fn overwrite(path: &Path, content: &[u8]) {

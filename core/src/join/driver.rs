@@ -71,6 +71,7 @@ pub async fn was_removed<R: Runtime>(view: &MemberView, node: NodeId) -> bool {
         let mut request = tonic::Request::new(HelloRequest {
             cluster: view.cluster.0,
             node: node.0,
+            wall_ms: R::wall().millis(),
         });
         request.set_timeout(CONNECT);
         if let Ok(hello) = client::<R>(stream).hello(request).await {
@@ -116,9 +117,12 @@ impl<R: Runtime> Driver<'_, R> {
             }
             input = match next {
                 Some(next) if R::now() < self.deadline => next,
-                // What is durable stays durable: only what waits for others is cut short.
-                Some(Input::Durable) => Input::Durable,
-                _ => Input::TimeIsUp,
+                // What is durable stays durable, and an answer is an answer: only what waits for others is cut short.
+                Some(next @ (Input::Durable | Input::Answered(_))) => next,
+                Some(Input::Broken { reason }) => Input::TimeIsUp {
+                    trouble: Some(reason),
+                },
+                _ => Input::TimeIsUp { trouble: None },
             };
         }
     }
@@ -174,11 +178,15 @@ impl<R: Runtime> Driver<'_, R> {
         let request = self.in_time(HelloRequest {
             cluster: self.line.cluster.0,
             node: 0,
+            wall_ms: R::wall().millis(),
         });
         match self.client.as_mut() {
             None => lost(),
             Some(client) => match client.hello(request).await {
-                Ok(hello) => Input::Hello(hello.into_inner()),
+                Ok(hello) => Input::Hello {
+                    hello: hello.into_inner(),
+                    now: R::wall(),
+                },
                 Err(status) => Input::Broken {
                     reason: status.message().to_owned(),
                 },

@@ -14,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
 use super::address::Address;
+use super::clock::Gap;
 use super::line::JoinLine;
 use super::token::Claim;
 use super::view::MemberView;
@@ -22,6 +23,7 @@ use crate::proto::join::{
     Admitted, HelloReply, Refusal, Refused, RoleWanted, SubmitReply, SubmitRequest,
     submit_reply::Outcome,
 };
+use crate::runtime::WallTime;
 use crate::tls::secure::Exporter;
 use crate::tls::{PeerIdentity, PrivateKey, name, request};
 
@@ -113,7 +115,12 @@ pub enum Input {
         exporter: Exporter,
     },
     /// It said hello.
-    Hello(HelloReply),
+    Hello {
+        /// What it said.
+        hello: HelloReply,
+        /// This machine's wall clock when it did.
+        now: WallTime,
+    },
     /// It answered the request.
     Answered(SubmitReply),
     /// The connection could not be made, or broke off.
@@ -124,7 +131,10 @@ pub enum Input {
     /// The rest is over.
     Rested,
     /// The operator's patience is.
-    TimeIsUp,
+    TimeIsUp {
+        /// What went wrong last, if it was not told yet.
+        trouble: Option<String>,
+    },
 }
 
 /// What to do.
@@ -183,6 +193,9 @@ pub enum JoinFailure {
         /// Ours.
         known: u32,
     },
+    /// The clocks are too far apart: its certificate might not be good yet, or not be taken for one.
+    #[error("this machine's clock is {0} the cluster's: set it, then join again")]
+    ClockOff(Gap),
     /// Something was answered that no member of this cluster would answer.
     #[error("the answer makes no sense: {0}")]
     BadAnswer(&'static str),
@@ -253,7 +266,7 @@ impl Joiner {
     pub fn step(&mut self, input: Input) -> Vec<Effect> {
         match (self.state, input) {
             (State::Ended, _) => Vec::new(),
-            (_, Input::TimeIsUp) => self.out_of_time(),
+            (_, Input::TimeIsUp { trouble }) => self.out_of_time(trouble),
             (State::New, Input::Started(found)) => self.begin(found),
             (State::Drawing, Input::Drawn { node, seed }) => {
                 let attempt = Attempt {
@@ -269,7 +282,7 @@ impl Joiner {
                 self.exporter = exporter;
                 self.enter(State::Greeting, Effect::SendHello)
             }
-            (State::Greeting, Input::Hello(hello)) => self.ask(&hello),
+            (State::Greeting, Input::Hello { hello, now }) => self.ask(&hello, now),
             (State::Asking, Input::Answered(reply)) => self.answered(reply),
             (State::Connecting | State::Greeting | State::Asking, Input::Broken { reason }) => {
                 self.next_address(reason)
@@ -324,7 +337,10 @@ impl Joiner {
         &self.line.addresses[self.position % self.line.addresses.len()]
     }
 
-    fn ask(&mut self, hello: &HelloReply) -> Vec<Effect> {
+    fn ask(&mut self, hello: &HelloReply, now: WallTime) -> Vec<Effect> {
+        if let Some(gap) = Gap::between(now, WallTime::from_millis(hello.wall_ms)) {
+            return self.fail(JoinFailure::ClockOff(gap));
+        }
         if hello.feature_level > self.wish.feature_level {
             let failure = JoinFailure::TooOld {
                 needed: hello.feature_level,
@@ -450,7 +466,10 @@ impl Joiner {
         self.troubles.push((address, reason));
     }
 
-    fn out_of_time(&mut self) -> Vec<Effect> {
+    fn out_of_time(&mut self, trouble: Option<String>) -> Vec<Effect> {
+        if let Some(reason) = trouble {
+            self.trouble(reason);
+        }
         let attempts = std::mem::take(&mut self.troubles);
         self.fail(JoinFailure::OutOfTime { attempts })
     }

@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `address.rs` | [`Address`]: where a node can be reached |
+//! | `clock.rs` | [`clock::Gap`]: how far a joiner's clock is off |
 //! | `token.rs` | [`Token`]: minted, named, and proven without being sent |
 //! | `line.rs` | [`JoinLine`]: the one word that is copied from machine to machine |
 //! | `joiner.rs` | [`joiner::Joiner`]: the side that wants to join, as a pure machine |
@@ -37,6 +38,7 @@
 //! changes nothing on either side.
 
 pub mod address;
+pub mod clock;
 pub mod driver;
 pub mod founder;
 pub mod inviter;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
+use super::clock::Gap;
 use super::inviter::{Effect, Facts, Inviter, Leadership, Proposal, try_again};
 use super::token::TokenId;
 use super::view::MemberView;
@@ -74,10 +75,10 @@ pub async fn decide<H: Host>(host: &H, request: SubmitRequest, exporter: Exporte
             request: Some(request),
             exporter: exporter.to_vec().into(),
         };
-        return host
-            .relay(relayed)
-            .await
-            .unwrap_or_else(|| *try_again("nobody leads the cluster at the moment"));
+        return host.relay(relayed).await.unwrap_or_else(|| {
+            tracing::info!("a node asked to join, and nobody leads the cluster at the moment");
+            *try_again("nobody leads the cluster at the moment")
+        });
     }
     decide_here(host, &request, &exporter, &known).await
 }
@@ -205,6 +206,14 @@ impl<H: Host> Join for JoinService<H> {
     async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloReply>, Status> {
         self.admit_call()?;
         let known = self.host.look_up(TokenId([0; 8])).await;
+        let theirs = request.get_ref().wall_ms;
+        if let Some(gap) = Gap::between(WallTime::from_millis(theirs), known.now)
+            && theirs != 0
+        {
+            tracing::info!(
+                "a machine whose clock is {gap} this one asked to join: it goes no further"
+            );
+        }
         if request.get_ref().cluster != known.view.cluster.0 {
             return Err(Status::failed_precondition("this is another cluster"));
         }

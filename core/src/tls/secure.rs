@@ -156,14 +156,16 @@ impl<R: Runtime, S: Stream> Secure<S> for NodeTls<R> {
             Some(PEER_PROTOCOL) => {
                 let stream = handshake
                     .into_stream(Arc::clone(&configurations.peer_server))
-                    .await?;
+                    .await
+                    .map_err(in_words)?;
                 let peer = accepted_peer(&self.view, &stream)?;
                 Ok((stream, peer))
             }
             Some(JOIN_PROTOCOL) => {
                 let stream = handshake
                     .into_stream(Arc::clone(&configurations.stranger_server))
-                    .await?;
+                    .await
+                    .map_err(in_words)?;
                 let exporter = exporter(stream.get_ref().1)?;
                 Ok((stream, Peer::Stranger { exporter }))
             }
@@ -205,7 +207,8 @@ impl<R: Runtime, S: Stream> Secure<S> for ApiTls<R> {
 
     async fn accept(&self, stream: S) -> io::Result<(Self::Stream, ())> {
         let configuration = Arc::clone(&self.0.configurations().api_server);
-        Ok((TlsAcceptor::from(configuration).accept(stream).await?, ()))
+        let accepted = TlsAcceptor::from(configuration).accept(stream).await;
+        Ok((accepted.map_err(in_words)?, ()))
     }
 }
 
@@ -287,6 +290,15 @@ pub fn explain(error: &io::Error) -> String {
         },
         _ => error.to_string(),
     }
+}
+
+/// The same failure, told as [`explain`] tells it: it stands in the log.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err wants"
+)]
+fn in_words(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), explain(&error))
 }
 
 /// The bytes that both ends of this connection derive, and nobody else.

@@ -10,7 +10,7 @@ use super::name::parse;
 use crate::runtime::WallTime;
 
 /// Clocks of two nodes may differ by this much without a fresh certificate being refused.
-const BACK_DATED: Duration = Duration::from_secs(3_600);
+pub const BACK_DATED: Duration = Duration::from_secs(3_600);
 
 /// How long a node's certificate is good for. A node that was switched off for longer than what is left of it has to be joined
 /// again, so it is not short; removal does not wait for it.

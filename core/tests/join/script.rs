@@ -45,6 +45,11 @@ pub(crate) fn execute(world: &mut World, words: &[&str]) -> String {
                 .push(trouble);
             String::new()
         }
+        ["clock-behind", name, minutes] => {
+            let behind = Duration::from_secs(60 * minutes.parse::<u64>().unwrap());
+            world.machines.get_mut(*name).unwrap().clock_behind = behind;
+            String::new()
+        }
         ["join", name] => world.join(name),
         ["race", names @ ..] => world.race(names),
         ["disk", name] => world.machines[*name].on_disk(),

@@ -11,19 +11,21 @@ use quorate::join::inviter::{Leadership, Proposal};
 use quorate::join::joiner::{Found, JoinFailure, Wish};
 use quorate::join::keep::IdentityFiles;
 use quorate::join::service::{Host, JoinService, Known};
-use quorate::join::{Address, JoinLine, MemberView, SharedView, Token, TokenId};
+use quorate::join::{Address, Claim, JoinLine, MemberView, SharedView, Token, TokenId};
 use quorate::membership::Signer;
+use quorate::proto::join::join_client::JoinClient;
 use quorate::proto::join::join_server::JoinServer;
-use quorate::proto::join::{RelayedSubmit, RoleWanted, SubmitReply};
+use quorate::proto::join::submit_reply::Outcome;
+use quorate::proto::join::{HelloRequest, RelayedSubmit, RoleWanted, SubmitReply, SubmitRequest};
 use quorate::proto::store;
 use quorate::runtime::tokio::TokioRuntime as World;
 use quorate::runtime::{Instant, Listener, Runtime, TaskHandle};
 use quorate::state::Rejection;
 use quorate::tls::config::Credentials;
 use quorate::tls::doors::Doors;
-use quorate::tls::secure::NodeTls;
+use quorate::tls::secure::{Exporter, NodeTls, connect_as_stranger};
 use quorate::tls::{KeyHash, NodeSubject, PublicKey};
-use quorate::transport::{Http1, ServerOptions, Services, serve};
+use quorate::transport::{Channel, ChannelOptions, Dial, Http1, ServerOptions, Services, serve};
 
 const CLUSTER: ClusterId = ClusterId(0xc1);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -255,6 +257,163 @@ async fn a_wrong_pin_ends_before_anything_is_asked() {
     );
     assert_eq!(cluster.leader.state.lock().unwrap().0.members.len(), 1);
     assert_eq!(files.found().unwrap(), Found::Nothing);
+}
+
+/// What is logged on this thread while it is held.
+struct Log {
+    written: Arc<Mutex<Vec<u8>>>,
+    _heard: tracing::subscriber::DefaultGuard,
+}
+
+impl Log {
+    fn listen() -> Self {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::clone(&written);
+        let writer = move || Writer(Arc::clone(&to));
+        let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+        Self {
+            written,
+            _heard: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    /// How many lines hold all of these words.
+    fn lines(&self, words: &[&str]) -> usize {
+        let written = self.written.lock().unwrap();
+        let text = String::from_utf8_lossy(&written);
+        let holds = |line: &&str| words.iter().all(|word| line.contains(word));
+        text.lines().filter(holds).count()
+    }
+}
+
+struct Writer(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connection of a stranger that speaks for itself.
+async fn stranger(cluster: &Cluster) -> (JoinClient<Channel<World>>, Exporter) {
+    let address = cluster.address.as_str();
+    let (stream, exporter) = connect_as_stranger::<World>(address, CLUSTER, vec![cluster.pin])
+        .await
+        .unwrap();
+    let options = ChannelOptions {
+        connect_timeout: PATIENCE,
+        call_timeout: PATIENCE,
+        keepalive_interval: PATIENCE,
+        keepalive_timeout: PATIENCE,
+        rest_min: PATIENCE,
+        rest_max: PATIENCE,
+    };
+    let dial = Once(Mutex::new(Some(stream)));
+    (JoinClient::new(Channel::new(dial, options)), exporter)
+}
+
+struct Once<S>(Mutex<Option<S>>);
+
+impl<S: quorate::runtime::Stream> Dial for Once<S> {
+    type Stream = S;
+
+    async fn dial(&self) -> std::io::Result<S> {
+        let stream = self.0.lock().unwrap().take();
+        stream.ok_or_else(|| std::io::ErrorKind::NotConnected.into())
+    }
+}
+
+/// Somebody with a good token and a program of his own asks for more than a node is given.
+#[tokio::test]
+async fn foreign_names_and_the_rights_of_a_ca_are_refused_by_the_member() {
+    let cluster = cluster().await;
+    let log = Log::listen();
+    let node = NodeId(0xb);
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let own = quorate::tls::name::node_dns(CLUSTER, node);
+    let request = |change: &dyn Fn(&mut rcgen::CertificateParams)| {
+        let mut parameters = rcgen::CertificateParams::new(vec![own.clone()]).unwrap();
+        parameters.distinguished_name = rcgen::DistinguishedName::new();
+        let name = format!("{:016x}", node.0);
+        parameters
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        change(&mut parameters);
+        parameters.serialize_request(&key).unwrap().der().to_vec()
+    };
+    let foreign = |parameters: &mut rcgen::CertificateParams| {
+        let name = "kubernetes".try_into().unwrap();
+        parameters
+            .subject_alt_names
+            .push(rcgen::SanType::DnsName(name));
+    };
+    let authority = |parameters: &mut rcgen::CertificateParams| {
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    };
+    let before = cluster.leader.state.lock().unwrap().clone();
+    for (csr, words) in [
+        (request(&foreign), "names that are not the node's own"),
+        (request(&authority), "the rights of a CA"),
+    ] {
+        let (mut client, exporter) = stranger(&cluster).await;
+        let role = RoleWanted::Any;
+        let claim = Claim {
+            cluster: CLUSTER,
+            exporter: &exporter,
+            csr: &csr,
+            node,
+            role,
+        };
+        let submitted = client.submit(SubmitRequest {
+            cluster: CLUSTER.0,
+            epoch: 1,
+            node: node.0,
+            name: "b".to_owned(),
+            peer_addresses: vec!["127.0.0.1:7400".to_owned()],
+            feature_level: 1,
+            role: role.into(),
+            token_key: cluster.token.public_key().0.to_vec().into(),
+            proof: cluster.token.prove(&claim).to_vec().into(),
+            csr: csr.clone().into(),
+            ..SubmitRequest::default()
+        });
+        let reply = submitted.await.unwrap().into_inner();
+        let Some(Outcome::Refused(refused)) = reply.outcome else {
+            panic!("{reply:?}")
+        };
+        assert!(refused.text.contains(words), "{refused:?}");
+        assert_eq!(log.lines(&["asked to join", words]), 1);
+    }
+    assert_eq!(before, *cluster.leader.state.lock().unwrap());
+}
+
+#[tokio::test]
+async fn a_member_says_that_a_clock_is_an_hour_off() {
+    let cluster = cluster().await;
+    let log = Log::listen();
+    let hour = Duration::from_secs(3_600);
+    for (wall, lines) in [
+        (World::wall(), 0),
+        (World::wall() + hour / 2, 0),
+        (World::wall() - hour * 2, 1),
+    ] {
+        let (mut client, _) = stranger(&cluster).await;
+        let hello = client.hello(HelloRequest {
+            cluster: CLUSTER.0,
+            node: 0,
+            wall_ms: wall.millis(),
+        });
+        hello.await.unwrap();
+        assert_eq!(
+            log.lines(&["whose clock is 120 minutes behind this one"]),
+            lines
+        );
+    }
 }
 
 #[tokio::test]

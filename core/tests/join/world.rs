@@ -40,6 +40,7 @@ pub(crate) struct Machine {
     /// Rests until the operator gives up.
     pub(crate) patience: u32,
     pub(crate) draws: Vec<u64>,
+    pub(crate) clock_behind: Duration,
     joiner: Option<Joiner>,
     inputs: Vec<Input>,
     exporter: Exporter,
@@ -116,6 +117,7 @@ impl World {
             troubles: Vec::new(),
             patience: 4,
             draws: Vec::new(),
+            clock_behind: Duration::ZERO,
             joiner: None,
             inputs: Vec::new(),
             exporter: [0; 32],
@@ -183,7 +185,7 @@ impl World {
             cluster: CLUSTER.0,
             epoch: self.view.epoch.0,
             feature_level: self.feature_level,
-            wall_ms: 0,
+            wall_ms: self.now.millis(),
             removed: false,
         };
         let machine = self.machines.get_mut(name).unwrap();
@@ -222,7 +224,8 @@ impl World {
             }
             Effect::SendHello => {
                 say("says hello to a".to_owned());
-                machine.inputs.push(Input::Hello(hello));
+                let now = self.now - machine.clock_behind;
+                machine.inputs.push(Input::Hello { hello, now });
             }
             Effect::Submit(request) => {
                 say(format!(
@@ -235,7 +238,7 @@ impl World {
                 machine.patience = machine.patience.saturating_sub(1);
                 say(format!("rests {:.1} s", span.as_secs_f64()));
                 machine.inputs.push(if machine.patience == 0 {
-                    Input::TimeIsUp
+                    Input::TimeIsUp { trouble: None }
                 } else {
                     Input::Rested
                 });

@@ -1,7 +1,9 @@
 //! Clients of the etcd API, with and without certificates, and a member of a cluster that is not this one.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,8 +75,8 @@ pub(crate) fn get(world: &World, name: &str, key: &str) -> Option<String> {
     })
 }
 
-pub(crate) fn plain_put(world: &World, name: &str) -> Result<(), String> {
-    let mut client = KvClient::new(world.channel(name));
+pub(crate) fn plain_put(channel: Channel<TokioRuntime>) -> Result<(), String> {
+    let mut client = KvClient::new(channel);
     let answer = block_on(async { client.put(put_request("key", "value")).await });
     answer.map(drop).map_err(|status| status.to_string())
 }
@@ -95,20 +97,73 @@ impl Dial for TlsDial {
 }
 
 /// With the files that `client-cert` wrote.
-pub(crate) fn put_with_certificate(world: &World, node: &str, client: &str) -> Result<(), String> {
+fn certified(world: &World, node: &str, client: &str) -> TlsDial {
     let file = |name: String| fs::read_to_string(world.path("certificates").join(name)).unwrap();
     let trusted = certificates_from_pem(&file("ca.crt".to_owned())).unwrap();
     let chain = certificates_from_pem(&file(format!("{client}.crt"))).unwrap();
     let key = key_from_pem(&file(format!("{client}.key"))).unwrap();
-    let config = api_client::<TokioRuntime>(&trusted, chain, &key).unwrap();
-    let address = format!("127.0.0.1:{}", world.client_port(node));
-    let channel = Channel::<TokioRuntime>::new(TlsDial { address, config }, options());
-    let answer = block_on(async {
-        KvClient::new(channel)
-            .put(put_request("key", "value"))
-            .await
-    });
-    answer.map(drop).map_err(|status| status.to_string())
+    TlsDial {
+        address: format!("127.0.0.1:{}", world.client_port(node)),
+        config: api_client::<TokioRuntime>(&trusted, chain, &key).unwrap(),
+    }
+}
+
+pub(crate) fn put_with_certificate(world: &World, node: &str, client: &str) -> Result<(), String> {
+    let dial = certified(world, node, client);
+    plain_put(Channel::new(dial, options()))
+}
+
+/// What a client with this certificate is told when it is not let in.
+pub(crate) fn refusal(world: &World, node: &str, client: &str) -> String {
+    let dial = certified(world, node, client);
+    block_on(async {
+        // In TLS 1.3 the client is done before the server has judged its certificate.
+        let mut stream = dial.dial().await.unwrap();
+        let mut answer = [0; 64];
+        stream.read(&mut answer).await.unwrap_err().to_string()
+    })
+}
+
+/// Asks for a key as etcdctl does on a socket, with its path for the authority, and gives the kind of the first frame of the answer.
+pub(crate) fn range_with_a_path_for_a_host(socket: &Path) -> u8 {
+    const HEADERS: u8 = 1;
+    let path = socket.to_str().unwrap().as_bytes();
+    // :method POST, :scheme http, then :path, :authority, content-type and te.
+    let mut block = vec![0x83, 0x86];
+    for (name, value) in [
+        (4, &b"/etcdserverpb.KV/Range"[..]),
+        (1, path),
+        (31, b"application/grpc"),
+    ] {
+        block.extend([0x40 | name, u8::try_from(value.len()).unwrap()]);
+        block.extend(value);
+    }
+    block.extend(b"\x40\x02te\x08trailers");
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).unwrap();
+        let mut frame = vec![0, 0, length, kind, flags, 0, 0, 0, stream];
+        frame.extend(payload);
+        frame
+    };
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(4, 0, 0, &[]));
+    bytes.extend(frame(HEADERS, 4, 1, &block));
+    // A message of two bytes: key "k" would need three, this one asks for the empty key.
+    bytes.extend(frame(0, 1, 1, &[0, 0, 0, 0, 2, 0x0a, 0]));
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream.write_all(&bytes).unwrap();
+    loop {
+        let mut header = [0; 9];
+        stream.read_exact(&mut header).unwrap();
+        let mut payload = vec![0; usize::from(header[1]) << 8 | usize::from(header[2])];
+        stream.read_exact(&mut payload).unwrap();
+        if header[8] == 1 && header[3] != 8 {
+            return header[3];
+        }
+    }
 }
 
 /// Shows the certificate of another cluster's CA to the peers' port, and waits whether anything but an alert comes.

@@ -7,16 +7,21 @@
     reason = "these tests run real processes on real files; whatever is not as it must be ends the test"
 )]
 
+mod access;
 mod clients;
+mod refusals;
+#[path = "../running/mod.rs"]
+mod running;
 mod world;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use clients::{get, put};
+use running::eventually;
 use world::{World, node};
 
+const USAGE: i32 = 2;
+const UNREACHABLE: i32 = 4;
 const REFUSED: i32 = 6;
 const DATA_DIRECTORY: i32 = 3;
 const NO_QUORUM: i32 = 8;
@@ -124,10 +129,18 @@ fn a_member_leaves_and_a_dead_one_is_forced_out() {
     assert_eq!(get(&world, stays, "key").as_deref(), Some("kept"));
     // The removed one knocks again, and gets nowhere.
     world.start(goes, &["start", "--existing"]);
-    world::eventually("it is told why", || {
+    eventually("it is told why", || {
         let said = world.ask(goes, &["status"]);
         said.code == Some(NO_QUORUM) && said.out.contains("was removed")
     });
+    let turned_away = ["somebody was not let in", "was removed from the cluster"];
+    eventually("the member says so", || {
+        world.logged(stays, &turned_away) > 0
+    });
+    assert_eq!(
+        world.status(stays)["nodes"].as_array().map(Vec::len),
+        Some(1)
+    );
     world
         .ask(stays, &["remove-node", "nobody"])
         .refused(1, "nobody");
@@ -184,145 +197,4 @@ fn one_survivor_of_three_goes_on_and_the_old_epoch_stays_out() {
         node(status, "b")["role"] == "standby"
     });
     assert_eq!(get(&world, "b", "key").as_deref(), Some("after"));
-}
-
-#[test]
-fn one_token_admits_one_machine() {
-    let mut world = World::cluster(&["a"]);
-    let line = world.line("a", &[]);
-    for name in ["b", "c"] {
-        let command = world.command(name, &["join", &line]);
-        world.spawn(name, command);
-    }
-    world.until("a", "one of them is in", |status| {
-        status["nodes"].as_array().map(Vec::len) == Some(2)
-    });
-    let inside = if node(&world.status("a"), "b").is_null() {
-        "c"
-    } else {
-        "b"
-    };
-    let outside = if inside == "b" { "c" } else { "b" };
-    assert_eq!(world.ends(outside), Some(REFUSED));
-    assert!(
-        !world.path(outside).exists(),
-        "a refusal leaves nothing behind"
-    );
-    let tokens = world.ask("a", &["token", "list", "-o", "json"]).done();
-    assert!(tokens.contains("\"uses\": 0"), "{tokens}");
-}
-
-#[test]
-fn lines_that_are_worthless_say_why() {
-    let mut world = World::cluster(&["a"]);
-    let named = world.line("a", &["--name", "z"]);
-    let spare = world.line("a", &["--role", "spare"]);
-    let short = world.line("a", &["--ttl", "1s"]);
-    let revoked = world.line("a", &[]);
-    let token = |line: &str| line.split('/').nth(1).unwrap().to_owned();
-    assert!(
-        !world
-            .ask("a", &["token", "list"])
-            .done()
-            .contains(&token(&revoked)),
-        "a token is never shown again"
-    );
-    let listed = world.ask("a", &["token", "list", "-o", "json"]).done();
-    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
-    let mut unscoped: Vec<_> = listed.as_array().unwrap().iter().collect();
-    unscoped.retain(|token| token["name"] == "" && token["role"] == "any");
-    // The one that lives for an hour, not for a second.
-    let latest = unscoped
-        .iter()
-        .max_by_key(|token| token["expires"].as_str())
-        .unwrap();
-    let id = latest["token_id"].as_str().unwrap();
-    let said = world.ask("a", &["token", "revoke", id]).done();
-    assert!(said.contains("is revoked"), "{said}");
-    world
-        .ask("a", &["token", "revoke", id])
-        .refused(REFUSED, "token");
-    std::thread::sleep(Duration::from_millis(1_500));
-    let mut join = |line: &str, name: &str| {
-        let output = world
-            .command(name, &["join", line, "--patience", "5s"])
-            .output()
-            .unwrap();
-        assert!(!world.path(name).exists(), "{name} leaves nothing behind");
-        (
-            output.status.code(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )
-    };
-    for (line, name, words) in [
-        (&named, "b", "another name"),
-        (&spare, "b", "spares only"),
-        (&short, "b", "token"),
-        (&revoked, "b", "unknown"),
-    ] {
-        let (code, said) = join(line, name);
-        assert_eq!(code, Some(REFUSED), "{said}");
-        assert!(said.contains(words), "{words:?} is not in {said}");
-    }
-    let (code, said) = join(&named[..named.len() - 3], "b");
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("cut off"), "{said}");
-    let (code, said) = join(&named.replace('/', "x/").replacen("x/", "/", 1), "b");
-    assert_eq!(code, Some(2), "{said}");
-}
-
-#[test]
-fn plain_text_gets_nowhere_at_the_peers_port() {
-    let world = World::cluster(&["a"]);
-    let mut stream = TcpStream::connect(("127.0.0.1", world.peer_port("a"))).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
-    stream
-        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        .unwrap();
-    let mut answer = Vec::new();
-    // A reset is as good an end as a close.
-    let _ = stream.read_to_end(&mut answer);
-    // At most an alert: never a frame of HTTP/2.
-    assert!(answer.len() <= 7, "{answer:?}");
-}
-
-#[test]
-fn a_node_of_another_cluster_gets_nowhere() {
-    let world = World::cluster(&["a"]);
-    let answer = clients::as_foreign_member(&format!("127.0.0.1:{}", world.peer_port("a")));
-    assert!(answer.is_err(), "a foreign certificate was accepted");
-}
-
-#[test]
-fn clients_of_other_machines_need_a_certificate_of_the_cluster() {
-    let mut world = World::new();
-    // For the ports alone: a flag cannot be given twice.
-    drop(world.command("a", &["start"]));
-    let port = world.client_port("a");
-    let mut command = world::quorate(&["start", "--name", "a", "--data-dir"]);
-    command
-        .arg(world.path("a"))
-        .args(["--listen-client", &format!("0.0.0.0:{port}")])
-        .args(["--advertise-client", &format!("127.0.0.1:{port}")])
-        .args([
-            "--listen-peer",
-            &format!("127.0.0.1:{}", world.peer_port("a")),
-        ]);
-    world.spawn("a", command);
-    world.until("a", "it leads", |status| {
-        status["availability"] == "available"
-    });
-    let out = world.path("certificates");
-    let out = out.to_str().unwrap();
-    let said = world
-        .ask("a", &["client-cert", "alice", "--out", out])
-        .done();
-    assert_eq!(said.lines().count(), 3, "{said}");
-    assert_eq!(clients::put_with_certificate(&world, "a", "alice"), Ok(()));
-    assert!(
-        clients::plain_put(&world, "a").is_err(),
-        "plain text was served"
-    );
 }

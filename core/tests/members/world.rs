@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use quorate::runtime::Runtime as _;
 use quorate::runtime::tokio::TokioRuntime;
 use quorate::transport::{Channel, ChannelOptions, PlainDial};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::running::{Process, eventually, free_ports, quorate};
 
 /// Far longer than anything here takes on an idle machine.
 const BOUND: Duration = Duration::from_secs(90);
@@ -24,21 +24,11 @@ pub(crate) struct World {
     nodes: BTreeMap<String, Node>,
 }
 
-/// A node's ports and, while it runs, its process; dropping it kills that.
+/// A node's ports and, while it runs, its process.
 struct Node {
     client: u16,
     peer: u16,
-    child: Option<Child>,
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // It may have ended already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+    process: Option<Process>,
 }
 
 /// How a command ended.
@@ -50,7 +40,7 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    fn of(output: &Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         Self {
             code: output.status.code(),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -105,7 +95,7 @@ impl World {
             Node {
                 client,
                 peer,
-                child: None,
+                process: None,
             }
         });
         (node.client, node.peer)
@@ -119,14 +109,30 @@ impl World {
         self.nodes[name].client
     }
 
+    /// The node serves its clients at this port of the machine.
+    pub(crate) fn serves_at(&mut self, name: &str, port: u16) {
+        self.nodes.get_mut(name).expect("a node").client = port;
+    }
+
     /// The node's command line, with `arguments` first.
     pub(crate) fn command(&mut self, name: &str, arguments: &[&str]) -> Command {
-        let (client, peer) = self.ports(name);
+        let (client, _) = self.ports(name);
+        self.command_at(name, arguments, &format!("127.0.0.1:{client}"))
+    }
+
+    /// The same, with clients served at `listen_client`.
+    pub(crate) fn command_at(
+        &mut self,
+        name: &str,
+        arguments: &[&str],
+        listen_client: &str,
+    ) -> Command {
+        let (_, peer) = self.ports(name);
         let mut command = quorate(arguments);
         command
             .args(["--name", name, "--data-dir"])
             .arg(self.path(name))
-            .args(["--listen-client", &format!("127.0.0.1:{client}")])
+            .args(["--listen-client", listen_client])
             .args(["--listen-peer", &format!("127.0.0.1:{peer}")]);
         command
     }
@@ -142,9 +148,15 @@ impl World {
 
     pub(crate) fn spawn(&mut self, name: &str, mut command: Command) {
         let log = fs::File::create(self.path(name).with_extension("log")).expect("a log");
-        command.stdout(Stdio::null()).stderr(log);
-        let child = command.spawn().expect("the binary runs");
-        self.nodes.get_mut(name).expect("it has ports").child = Some(child);
+        let process = Process::start(command.stdout(Stdio::null()).stderr(log));
+        self.nodes.get_mut(name).expect("it has ports").process = Some(process);
+    }
+
+    /// How many lines of the log of a node, since it was started last, hold all of these words.
+    pub(crate) fn logged(&self, name: &str, words: &[&str]) -> usize {
+        let log = fs::read_to_string(self.path(name).with_extension("log")).expect("a log");
+        let holds = |line: &&str| words.iter().all(|word| line.contains(word));
+        log.lines().filter(holds).count()
     }
 
     /// Lets `name` join through `member`.
@@ -189,29 +201,23 @@ impl World {
         }
     }
 
-    pub(crate) fn kill(&mut self, name: &str) {
+    fn process(&mut self, name: &str) -> Process {
         let node = self.nodes.get_mut(name).expect("a node");
-        let mut child = node.child.take().expect("it runs");
-        child.kill().expect("the process is ours");
-        child.wait().expect("the process is ours");
+        node.process.take().expect("it runs")
+    }
+
+    pub(crate) fn kill(&mut self, name: &str) {
+        drop(self.process(name));
     }
 
     /// Asks the node to stop and returns its exit code.
     pub(crate) fn stop(&mut self, name: &str) -> Option<i32> {
-        let node = self.nodes.get_mut(name).expect("a node");
-        let mut child = node.child.take().expect("it runs");
-        kill_process(Pid::from_child(&child), Signal::TERM).expect("the process is ours");
-        child.wait().expect("the process is ours").code()
+        self.process(name).stop()
     }
 
     /// Waits until the node's process ends by itself.
     pub(crate) fn ends(&mut self, name: &str) -> Option<i32> {
-        let node = self.nodes.get_mut(name).expect("a node");
-        let mut child = node.child.take().expect("it runs");
-        eventually("the node ends", || {
-            child.try_wait().expect("the process is ours").is_some()
-        });
-        child.wait().expect("it ended").code()
+        self.process(name).ends().code()
     }
 
     /// Gives the node another port for its peers, as a machine gets another address.
@@ -222,9 +228,13 @@ impl World {
 
     /// A client of the node's etcd API.
     pub(crate) fn channel(&self, name: &str) -> Channel<TokioRuntime> {
-        let address = format!("127.0.0.1:{}", self.client_port(name));
-        Channel::new(PlainDial::<TokioRuntime>::new(address), options())
+        channel(&format!("127.0.0.1:{}", self.client_port(name)))
     }
+}
+
+/// A client of whatever serves at `address`.
+pub(crate) fn channel(address: &str) -> Channel<TokioRuntime> {
+    Channel::new(PlainDial::<TokioRuntime>::new(address), options())
 }
 
 /// The status of one node in a cluster's.
@@ -244,32 +254,6 @@ pub(crate) fn options() -> ChannelOptions {
         rest_min: Duration::from_millis(10),
         rest_max: Duration::from_millis(10),
     }
-}
-
-pub(crate) fn quorate(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
-    command.args(arguments).stdin(Stdio::null());
-    // What the machine's owner has set must not reach a test.
-    let ours = |name: &str| name.starts_with("QUORATE_");
-    for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
-        command.env_remove(name);
-    }
-    command
-}
-
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < BOUND, "not within {BOUND:?}: {what}");
-        sleep(Duration::from_millis(50));
-    }
-}
-
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [TcpListener; N] =
-        std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("a bound port").port())
 }
 
 /// Runs something that waits, as a client does.
