@@ -78,10 +78,7 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let place = Place {
-            dir: dir.path().to_owned(),
-            vfs: None,
-        };
+        let place = Place::new(dir.path(), None);
         let state = State::open(&place, Missing::Create).unwrap();
         let checkpointer = place.checkpointer(&LAYOUT).unwrap();
         Self {
@@ -129,11 +126,7 @@ impl Rig {
     }
 
     fn reader(&self) -> Reader {
-        Reader::open(&Place {
-            dir: self.dir.path().to_owned(),
-            vfs: None,
-        })
-        .unwrap()
+        Reader::open(&Place::new(self.dir.path(), None)).unwrap()
     }
 }
 

@@ -12,20 +12,51 @@
 //!   the log is cut back to [`Layout::wal_bytes`] whenever it starts over.
 //! * **Bounded memory.** The page cache and the statement cache have sizes, and nothing is memory-mapped.
 //!
-//! Nothing here touches a file but through SQLite, so a simulated disk needs only to be a VFS: [`Place::vfs`].
+//! # A sync that failed
+//!
+//! The operating system reports it once. It then takes the pages for clean, so that later syncs answer well, and the
+//! process goes on to see bytes that the disk never got: whatever is written behind them is lost with the next power
+//! failure, synced or not. Nothing of what SQLite does by itself helps against that, because its recovery, too, believes what
+//! it reads. So three things hold here:
+//!
+//! * After an error of a sync no connection writes to this database any more ([`Opened::sound`]), a checkpoint above all: its
+//!   pages count as moved, and the next one would not move them again.
+//! * Closing never checkpoints, for the same reason.
+//! * Before SQLite opens a database of an earlier run, which it recovers from the write-ahead log, [`Place::settle`] writes
+//!   that log anew and syncs it. What is read is then what a power failure leaves. It insists that every connection of the
+//!   earlier run is closed: as long as one is open SQLite recovers nothing and goes on as before.
+//!
+//! The database file itself needs none of it: each page that is not certain to be on the disk is in the write-ahead log too,
+//! which starts over only after a sync of the file that went well, and recovery takes none of it for moved.
+//!
+//! Otherwise nothing here touches a file but through SQLite, so a simulated disk needs little more than a VFS.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-/// A node's directory, and the VFS through which SQLite sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use crate::runtime::Disk;
+
+/// A node's directory, the VFS through which SQLite sees it, and what is open there. Clones share what is open.
+#[derive(Clone, Debug)]
 pub struct Place {
-    /// The directory that holds the files.
-    pub dir: PathBuf,
-    /// A VFS registered with SQLite; the operating system's own when `None`.
-    pub vfs: Option<String>,
+    dir: PathBuf,
+    vfs: Option<String>,
+    uses: Arc<Mutex<BTreeMap<&'static str, Use>>>,
+}
+
+/// What is known of one database in this process.
+#[derive(Debug, Default)]
+struct Use {
+    /// Connections that are open.
+    open: usize,
+    /// Why none of them may write any more.
+    ended: Option<String>,
 }
 
 /// What one database looks like. Each is a constant beside the code that owns the tables.
@@ -127,6 +158,31 @@ pub enum DatabaseError {
         /// The database.
         file: String,
     },
+    /// An earlier error has ended the writing to it.
+    #[error("{file}: nothing is written any more since an error of the disk ({detail})")]
+    Ended {
+        /// The database.
+        file: String,
+        /// The error.
+        detail: String,
+    },
+    /// It is to be opened anew, and what opened it before has not closed it yet.
+    #[error("{file}: {open} connections of the earlier run are not closed yet")]
+    InUse {
+        /// The database.
+        file: String,
+        /// How many.
+        open: usize,
+    },
+    /// Its write-ahead log cannot be made certain.
+    #[error("{file}: {source}")]
+    Io {
+        /// The file.
+        file: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Two connections want to write, which this program never does.
     #[error("{file}: another process or connection is writing to this database")]
     Busy {
@@ -162,10 +218,50 @@ impl DatabaseError {
 }
 
 impl Place {
+    /// The directory that holds the files, seen through a VFS that is registered with SQLite; the operating system's own when
+    /// `None`.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, vfs: Option<String>) -> Self {
+        Self {
+            dir: dir.into(),
+            vfs,
+            uses: Arc::default(),
+        }
+    }
+
     /// The name that SQLite gets and that messages show.
     #[must_use]
     pub fn path(&self, file: &str) -> String {
         self.dir.join(file).to_string_lossy().into_owned()
+    }
+
+    fn uses(&self) -> MutexGuard<'_, BTreeMap<&'static str, Use>> {
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many connections to a database are open.
+    #[must_use]
+    pub fn open_connections(&self, layout: &Layout) -> usize {
+        self.uses().get(layout.file).map_or(0, |used| used.open)
+    }
+
+    /// Makes certain what SQLite will find when it opens the database: the bytes of the write-ahead log that can be read
+    /// become those that a power failure leaves, whatever became of their syncs. Nothing happens where there is none. An
+    /// error that had ended the writing is forgotten. Takes the time of writing the log once, some MiB as a rule.
+    ///
+    /// # Errors
+    /// When a connection is open, or the disk cannot be read or written.
+    pub fn settle(&self, disk: &impl Disk, layout: &Layout) -> Result<(), DatabaseError> {
+        let open = self.open_connections(layout);
+        if open > 0 {
+            let file = self.path(layout.file);
+            return Err(DatabaseError::InUse { file, open });
+        }
+        let wal = format!("{}-wal", self.path(layout.file));
+        disk.write_anew(Path::new(&wal))
+            .map_err(|source| DatabaseError::Io { file: wal, source })?;
+        self.uses().entry(layout.file).or_default().ended = None;
+        Ok(())
     }
 
     /// Opens the one connection that writes to a database, lifting an older format to the present one.
@@ -174,7 +270,7 @@ impl Place {
         layout: &Layout,
         synchronous: Synchronous,
         missing: Missing,
-    ) -> Result<Connection, DatabaseError> {
+    ) -> Result<Opened, DatabaseError> {
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         flags.set(OpenFlags::SQLITE_OPEN_CREATE, missing == Missing::Create);
         let connection = self.connect(layout, flags, layout.cache_kib)?;
@@ -204,7 +300,7 @@ impl Place {
     }
 
     /// Opens a connection that only reads. The writer must have opened the database before.
-    pub fn reader(&self, layout: &Layout) -> Result<Connection, DatabaseError> {
+    pub fn reader(&self, layout: &Layout) -> Result<Opened, DatabaseError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = self.connect(layout, flags, layout.cache_kib / 4)?;
         self.check_ours(&connection, layout, Missing::Refuse)?;
@@ -213,7 +309,7 @@ impl Place {
 
     /// Opens a connection for [`checkpoint`] alone: it moves pages from the log to the file and never holds a
     /// transaction, so it can live on a thread of its own beside the writer.
-    pub fn checkpointer(&self, layout: &Layout) -> Result<Connection, DatabaseError> {
+    pub fn checkpointer(&self, layout: &Layout) -> Result<Opened, DatabaseError> {
         let connection = self.connect(
             layout,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -231,8 +327,9 @@ impl Place {
         layout: &Layout,
         flags: OpenFlags,
         cache_kib: u32,
-    ) -> Result<Connection, DatabaseError> {
+    ) -> Result<Opened, DatabaseError> {
         let file = self.path(layout.file);
+        let held = Held::new(self.clone(), layout.file);
         let opened = match &self.vfs {
             Some(vfs) => Connection::open_with_flags_and_vfs(&file, flags, vfs.as_str()),
             None => Connection::open_with_flags(&file, flags),
@@ -251,8 +348,11 @@ impl Place {
         connection
             .pragma_update(None, "cache_size", -i64::from(cache_kib))
             .map_err(sql)?;
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            .map_err(sql)?;
         connection.set_prepared_statement_cache_capacity(layout.statements);
-        Ok(connection)
+        Ok(Opened { connection, held })
     }
 
     /// Reads only the header: nothing of a foreign or newer file is changed.
@@ -297,6 +397,78 @@ impl Place {
     }
 }
 
+/// A connection to a database of a [`Place`], which knows of it as long as it is open.
+#[derive(Debug)]
+pub struct Opened {
+    // Closed before the place hears of it.
+    connection: Connection,
+    held: Held,
+}
+
+impl Deref for Opened {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Opened {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+impl Opened {
+    /// Whether the database may still be written. To be asked before a write, and after one that was synced: what is synced
+    /// behind pages whose own sync has failed is not safe.
+    ///
+    /// # Errors
+    /// When an error has ended that.
+    pub fn sound(&self) -> Result<(), DatabaseError> {
+        let uses = self.held.place.uses();
+        match uses
+            .get(self.held.file)
+            .and_then(|used| used.ended.as_ref())
+        {
+            None => Ok(()),
+            Some(detail) => Err(DatabaseError::Ended {
+                file: self.held.place.path(self.held.file),
+                detail: detail.clone(),
+            }),
+        }
+    }
+
+    /// No connection writes to the database any more, until it is settled and opened anew.
+    pub fn end(&self, error: &impl ToString) {
+        let mut uses = self.held.place.uses();
+        let used = uses.entry(self.held.file).or_default();
+        used.ended.get_or_insert_with(|| error.to_string());
+    }
+}
+
+/// An entry in the book of a place.
+#[derive(Debug)]
+struct Held {
+    place: Place,
+    file: &'static str,
+}
+
+impl Held {
+    fn new(place: Place, file: &'static str) -> Self {
+        place.uses().entry(file).or_default().open += 1;
+        Self { place, file }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(used) = self.place.uses().get_mut(self.file) {
+            used.open -= 1;
+        }
+    }
+}
+
 /// Changes what the commits of this connection promise from now on. Not inside of a transaction.
 pub fn set_synchronous(connection: &Connection, synchronous: Synchronous) -> rusqlite::Result<()> {
     let word = match synchronous {
@@ -333,14 +505,22 @@ pub struct Checkpoint {
 
 /// Moves what it can from the write-ahead log into the file without ever making a reader or the writer wait. It promises
 /// nothing about durability: with a reader in the way it answers well and has synced nothing.
-pub fn checkpoint(connection: &Connection) -> rusqlite::Result<Checkpoint> {
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+///
+/// # Errors
+/// When SQLite cannot read or write; the database may then not be written any more, by any connection.
+pub fn checkpoint(connection: &Opened) -> Result<Checkpoint, DatabaseError> {
+    connection.sound()?;
+    let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
         let (logged, moved): (i64, i64) = (row.get(1)?, row.get(2)?);
         // Both are -1 when another checkpoint is running.
         Ok(Checkpoint {
             logged: u32::try_from(logged).unwrap_or(0),
             moved: u32::try_from(moved).unwrap_or(0),
         })
+    });
+    moved.map_err(|error| {
+        connection.end(&error);
+        DatabaseError::new(&connection.held.place.path(connection.held.file), error)
     })
 }
 
@@ -381,10 +561,7 @@ mod tests {
     };
 
     fn place(dir: &tempfile::TempDir) -> Place {
-        Place {
-            dir: dir.path().to_owned(),
-            vfs: None,
-        }
+        Place::new(dir.path(), None)
     }
 
     #[test]
@@ -503,10 +680,11 @@ mod tests {
             .unwrap();
         connection.execute_batch("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) INSERT INTO thing SELECT i FROM n").unwrap();
         quick_check(&connection, "one.db").unwrap();
-        assert_eq!(
-            checkpoint(&connection).map(|done| done.logged == done.moved),
-            Ok(true)
-        );
+        let done = checkpoint(&connection).unwrap();
+        assert_eq!(done.logged, done.moved);
+        // Nothing is left in the write-ahead log, which would hide the page.
+        let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        emptied.unwrap();
         drop(connection);
         #[expect(clippy::disallowed_methods, reason = "the test plays a broken disk")]
         {

@@ -25,6 +25,7 @@ use crate::runtime::{Access, Disk, Found};
 const IDENTITY: &str = "identity.json";
 const LOCK: &str = "lock";
 const RESERVE: &str = "reserve";
+const PROBE: &str = "probe";
 
 /// What a node that has left keeps begins so.
 const LEFT: &str = "left.";
@@ -185,7 +186,7 @@ fn is_ours(name: &str) -> bool {
         "ca.crt",
         "members.view",
         "join-attempt.json",
-        "probe",
+        PROBE,
         "admin",
         LEFT,
     ];
@@ -445,20 +446,23 @@ impl<D: Disk> Directory<D> {
         remove().map_err(|error| self.io(error))
     }
 
-    /// Keeps the state of a node that is leaving as a copy, when it gives its log up.
+    /// Keeps the state of a node that is leaving as a copy, when it gives its log up: the database, and the write-ahead log
+    /// that belongs to it, which goes first, so that no database stands there without.
     ///
     /// # Errors
     /// When it cannot be renamed.
     pub fn keep_state(&self) -> Result<(), DirectoryError> {
-        let state = STORES[1];
-        let keep = || match self.disk.find(&self.path.join(state))? {
+        let keep = |file: &str| match self.disk.find(&self.path.join(file))? {
             Found::File => self.disk.rename(
-                &self.path.join(state),
-                &self.path.join(format!("{LEFT}{state}")),
+                &self.path.join(file),
+                &self.path.join(format!("{LEFT}{file}")),
             ),
             _ => Ok(()),
         };
-        keep().map_err(|error| self.io(error))
+        let state = STORES[1];
+        keep(&format!("{state}-wal"))
+            .and_then(|()| keep(state))
+            .map_err(|error| self.io(error))
     }
 
     /// The node is no member any more: nobody starts here again by accident. Its state stays as a copy, its log goes.
@@ -479,6 +483,18 @@ impl<D: Disk> Directory<D> {
     /// When the file system does not tell.
     pub fn free_bytes(&self) -> io::Result<u64> {
         self.disk.free_bytes(&self.path)
+    }
+
+    /// Writes a small file and removes it, each durably.
+    ///
+    /// # Errors
+    /// When the disk does not allow it.
+    pub fn probe(&self) -> Result<(), DirectoryError> {
+        let path = self.path.join(PROBE);
+        let written = self.disk.write(&path, b"probe", Access::Private);
+        written
+            .and_then(|()| self.disk.remove(&path))
+            .map_err(|error| self.io(error))
     }
 
     /// Sets space aside.
@@ -608,9 +624,24 @@ mod tests {
         StdDisk
             .write(&directory.path().join("state.db"), b"data", Access::Private)
             .unwrap();
+        StdDisk
+            .write(
+                &directory.path().join("state.db-wal"),
+                b"data",
+                Access::Private,
+            )
+            .unwrap();
         directory.vacate().unwrap();
         let kept = StdDisk.list(directory.path()).unwrap();
-        assert_eq!(kept, ["left.identity.json", "left.state.db", "lock"]);
+        assert_eq!(
+            kept,
+            [
+                "left.identity.json",
+                "left.state.db",
+                "left.state.db-wal",
+                "lock"
+            ]
+        );
         let refused = directory.inspect(Beginning::Usual).unwrap_err();
         assert!(
             matches!(&refused, DirectoryError::Left { name, .. } if name == "one"),

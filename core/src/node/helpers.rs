@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::NodeError;
 use super::inner::Inner;
 use crate::ids::NodeId;
 use crate::join::driver::was_removed;
 use crate::membership::Role;
 use crate::proto::store::{self, command::Body};
-use crate::raft::replica::{StartError, Stores};
+use crate::raft::replica::Stores;
 use crate::runtime::Runtime;
 
 /// How often a node looks whether its certificate is due for renewal.
@@ -90,15 +91,20 @@ impl<R: Runtime> Inner<R> {
             replica.stop().await;
             while let Err(error) = self.restart().await {
                 replica.set_trouble(Some(error.to_string()));
+                // What was opened on the way to the error has to be closed before it is opened again.
+                replica.stop().await;
                 R::sleep(Duration::from_secs(1)).await;
             }
             tracing::info!("raft runs again");
         }
     }
 
-    async fn restart(&self) -> Result<(), StartError> {
+    async fn restart(&self) -> Result<(), NodeError> {
+        // Opening the stores ends the reads that go on meanwhile, so not before there is hope.
+        let directory = self.directory().clone();
+        R::blocking(move || directory.probe()).await?;
         self.replica().start(Stores::Existing).await?;
-        self.replica().compare_memory().await
+        Ok(self.replica().compare_memory().await?)
     }
 
     /// Stops taking writes before the disk is full, and takes them again when there is room.

@@ -51,7 +51,7 @@ use crate::proto::peer::peer_server::PeerServer;
 use crate::raft::peers::{Identity, Peers};
 use crate::raft::replica::{Replica, StartError, Stores};
 use crate::raft::server::PeerService;
-use crate::runtime::{Access, Disk, Event, Listener, Runtime, TaskHandle, Worker};
+use crate::runtime::{Disk, Event, Listener, Runtime, TaskHandle, Worker};
 use crate::tls::TlsError;
 use crate::tls::doors::Doors;
 use crate::tls::secure::NodeTls;
@@ -119,10 +119,7 @@ impl<R: Runtime> Node<R> {
         let tls = NodeTls::new(origin.credentials, SharedView::new(origin.view))?;
         let timing = config.timing.fit_for(measure_sync::<R>(&directory).await);
         let peers = Arc::new(Peers::new(identity, tls, timing.election().1));
-        let place = Place {
-            dir: config.data_dir.clone(),
-            vfs: directory.disk().vfs(),
-        };
+        let place = Place::new(config.data_dir.clone(), directory.disk().vfs());
         let replica = Replica::new(place, peers, timing);
         if founded {
             replica.start(Stores::New).await?;
@@ -300,14 +297,9 @@ async fn measure_sync<R: Runtime>(directory: &Directory<R::Disk>) -> Duration {
     let worker = R::worker("sync-probe");
     let mut best = Duration::MAX;
     for _ in 0..3 {
-        let (disk, path) = (directory.disk().clone(), directory.path().join("probe"));
+        let directory = directory.clone();
         let began = R::now();
-        let written = worker
-            .run(move || {
-                disk.write(&path, b"probe", Access::Private)
-                    .and_then(|()| disk.remove(&path))
-            })
-            .await;
+        let written = worker.run(move || directory.probe()).await;
         if written.is_ok() {
             best = best.min((R::now() - began) / 3);
         }

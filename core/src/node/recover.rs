@@ -30,11 +30,13 @@ use crate::proto::peer;
 use crate::proto::store::command::Body;
 use crate::proto::store::{self, MemberRole, Recovery, Role, RoleChange, TokenAdd, TrustSet};
 use crate::raft::convert;
-use crate::raft::journal::{Aside, Journal, JournalReader, Step};
+use crate::raft::journal::{self, Aside, Journal, JournalReader, Step};
 use crate::raft::peers::{Identity, Peers};
 use crate::raft::types::{self, Entry, Payload, Vote};
 use crate::runtime::{Disk as _, Runtime, WallTime};
-use crate::state::{Durability, Reader, Response, Roster, State, StateError, command, decode};
+use crate::state::{
+    self, Durability, Reader, Response, Roster, State, StateError, command, decode,
+};
 use crate::tls::secure::NodeTls;
 use crate::tls::{Authority, NodeSubject};
 
@@ -175,10 +177,10 @@ impl<R: Runtime> Patient<R> {
         if !inhabitant.holds_log {
             return Err(RecoverError::NoData(inhabitant.name));
         }
-        let place = Place {
-            dir: directory.path().to_owned(),
-            vfs: directory.disk().vfs(),
-        };
+        let place = Place::new(directory.path(), directory.disk().vfs());
+        for layout in [&journal::LAYOUT, &state::LAYOUT] {
+            place.settle(directory.disk(), layout)?;
+        }
         let (journal, contents) = Journal::open(&place, Missing::Refuse)?;
         let state = State::open(&place, Missing::Refuse)?;
         let reader = Reader::open(&place)?;

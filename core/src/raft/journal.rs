@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::convert;
 use super::types::{self, Entry, LogId, Payload, Vote};
-use crate::database::{DatabaseError, Layout, Missing, Place, Synchronous, checkpoint};
+use crate::database::{DatabaseError, Layout, Missing, Opened, Place, Synchronous, checkpoint};
 use crate::ids::NodeId;
 use crate::proto::store;
 
@@ -100,7 +100,7 @@ pub struct Contents {
 
 /// The writing half.
 pub struct Journal {
-    connection: Connection,
+    connection: Opened,
     file: String,
 }
 
@@ -198,10 +198,16 @@ impl Journal {
     /// Writes `steps` in order, and what rides along, in one transaction: durable when this returns.
     ///
     /// # Errors
-    /// When SQLite cannot write; then nothing of it holds.
+    /// When SQLite cannot write; then nobody may rely on any of it, and nothing more is written.
     pub fn write(&mut self, steps: &[Step], aside: &Aside) -> Result<(), DatabaseError> {
+        self.connection.sound()?;
         let written = write(&mut self.connection, steps, aside);
-        written.map_err(|error| DatabaseError::new(&self.file, error))
+        written.map_err(|error| {
+            self.connection.end(&error);
+            DatabaseError::new(&self.file, error)
+        })?;
+        // A checkpoint beside this write may have met the error that this write's own sync did not.
+        self.connection.sound()
     }
 }
 
@@ -284,7 +290,7 @@ fn checksum(index: u64, term: u64, command: Option<&[u8]>, membership: Option<&[
 
 /// The reading half: a connection of its own.
 pub struct JournalReader {
-    connection: Connection,
+    connection: Opened,
     file: String,
 }
 
@@ -365,7 +371,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Result<Entry, String>> {
 
 /// Moves the write-ahead log into the database when it has grown, on a connection and worker of its own.
 pub struct JournalCheckpointer {
-    connection: Connection,
+    connection: Opened,
 }
 
 impl JournalCheckpointer {
@@ -382,11 +388,9 @@ impl JournalCheckpointer {
     /// Moves what it can.
     ///
     /// # Errors
-    /// When SQLite cannot read or write.
+    /// When SQLite cannot read or write; the [`Journal`] then refuses every further write.
     pub fn run(&self) -> Result<(), DatabaseError> {
-        checkpoint(&self.connection)
-            .map(drop)
-            .map_err(|error| DatabaseError::new(LAYOUT.file, error))
+        checkpoint(&self.connection).map(drop)
     }
 }
 
@@ -395,10 +399,7 @@ mod tests {
     use super::*;
 
     fn place(directory: &tempfile::TempDir) -> Place {
-        Place {
-            dir: directory.path().to_owned(),
-            vfs: None,
-        }
+        Place::new(directory.path(), None)
     }
 
     fn entry(term: u64, index: u64) -> Entry {
@@ -504,6 +505,8 @@ mod tests {
                 .write(&[entries(2, 2..3)], &Aside::default())
                 .is_err()
         );
+        drop(journal);
+        let (mut journal, _) = Journal::open(&place(&directory), Missing::Refuse).unwrap();
         journal
             .write(
                 &[Step::TruncateFrom(2), entries(2, 2..3)],

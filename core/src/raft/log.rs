@@ -476,7 +476,8 @@ async fn write_queue<R: Runtime>(
         Arc::new(Mutex::new(journal)),
         Arc::new(Mutex::new(checkpointer)),
     );
-    let mut unmoved = 0;
+    // What an earlier run left unmoved is moved with the first write.
+    let mut unmoved = CHECKPOINT_BYTES;
     while let Some((jobs, aside)) = next_write(&shared).await {
         for job in &jobs {
             if let Job::Truncate { from, .. } = job {
@@ -507,8 +508,8 @@ async fn write_queue<R: Runtime>(
         if unmoved >= CHECKPOINT_BYTES {
             unmoved = 0;
             let (cleaner, checkpointer) = (cleaner.clone(), Arc::clone(&checkpointer));
-            // In order on its own worker, beside the next writes. What fails here fails in the next write too, and is
-            // answered there.
+            // In order on its own worker, beside the next writes. After an error the next write is refused, which ends this
+            // instance.
             drop(R::spawn(async move {
                 let moved = cleaner.run(move || {
                     checkpointer
@@ -552,11 +553,14 @@ fn finish<R: Runtime>(
     written: Result<(), DatabaseError>,
 ) -> bool {
     let broken = written.err().map(|error| error.to_string());
+    let mut jobs = jobs;
     {
         let mut memory = shared.memory();
         if let Some(reason) = &broken {
             tracing::error!(%reason, "the log cannot be written; this Raft instance ends");
             memory.broken = Some(reason.clone());
+            // What was queued meanwhile has nobody else who would answer it, and Raft waits for its vote.
+            jobs.append(&mut memory.queue);
         } else {
             let newest = jobs
                 .iter()

@@ -23,9 +23,7 @@ use super::log::Log;
 use super::snapshot::Content;
 use super::telling;
 use super::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types, term_of};
-use rusqlite::Connection;
-
-use crate::database::{Place, checkpoint};
+use crate::database::{Opened, Place, checkpoint};
 use crate::proto::store;
 use crate::runtime::{Event, Runtime, Worker, watch};
 use crate::state::{Applied, Durability, LAYOUT, Response, Snapshots, State, StateError, decode};
@@ -55,7 +53,7 @@ pub struct Machine<R: Runtime> {
     /// The last durable point: what openraft is told is the snapshot (T40).
     point: Arc<Mutex<Applied>>,
     cleaner: R::Worker,
-    checkpointer: Arc<Mutex<Connection>>,
+    checkpointer: Arc<Mutex<Opened>>,
     /// Bytes of commands applied since the write-ahead log was last moved into the database.
     unmoved: usize,
     applied: watch::Sender<u64>,
@@ -87,7 +85,8 @@ impl<R: Runtime> Machine<R> {
             point: Arc::new(Mutex::new(point)),
             cleaner: R::worker("state-checkpoint"),
             checkpointer: Arc::new(Mutex::new(place.checkpointer(&LAYOUT)?)),
-            unmoved: 0,
+            // What an earlier run left unmoved is moved with the first batch.
+            unmoved: CHECKPOINT_BYTES,
             applied,
             cluster_changes,
         };
@@ -109,7 +108,7 @@ impl<R: Runtime> Machine<R> {
         drop(R::spawn(async move {
             let moved = cleaner.run(move || checkpoint(&lock(&checkpointer)));
             if let Err(error) = moved.await {
-                // What fails here fails in a commit too, and is answered there.
+                // The next batch or durable point is refused, which ends this instance.
                 tracing::warn!(%error, "the state's write-ahead file could not be moved into the database");
             }
         }));
@@ -363,10 +362,7 @@ mod tests {
         ) -> Result<(tempfile::TempDir, Log<TokioRuntime>, Machine<TokioRuntime>), StorageError<Real>>
         {
             let directory = tempfile::tempdir().unwrap();
-            let place = Place {
-                dir: directory.path().to_owned(),
-                vfs: None,
-            };
+            let place = Place::new(directory.path(), None);
             let log = Log::open(&place, Missing::Create, NodeId(1)).unwrap();
             let state = Arc::new(Mutex::new(State::open(&place, Missing::Create).unwrap()));
             let worker = TokioRuntime::worker("state-writer");

@@ -28,7 +28,7 @@ use super::peers::Peers;
 use super::proposer::{ProposeError, Proposer};
 use super::snapshot::Incoming;
 use super::types::{Metrics, NodeRaft, Payload, StoredMembership, Vote, term_of};
-use crate::database::{Missing, Place};
+use crate::database::{DatabaseError, Layout, Missing, Place};
 use crate::etcd::EtcdError;
 use crate::ids::NodeId;
 use crate::proto::{peer, store};
@@ -38,6 +38,9 @@ use crate::state::{Digest, Response, Snapshots, State, StateError, Sweep, comman
 
 /// Versions of keys that one step of the sweep behind compaction looks at.
 const SWEEP: u32 = 1_000;
+
+/// The stores.
+const LAYOUTS: [&Layout; 2] = [&super::journal::LAYOUT, &crate::state::LAYOUT];
 
 /// How a replica's stores are opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +56,7 @@ pub enum Stores {
 pub enum StartError {
     /// A database cannot be used.
     #[error(transparent)]
-    Database(#[from] crate::database::DatabaseError),
+    Database(#[from] DatabaseError),
     /// The state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -139,6 +142,7 @@ impl<R: Runtime> Replica<R> {
     /// # Errors
     /// When they cannot be made.
     pub fn make_stores(place: &Place) -> Result<(), StartError> {
+        settle::<R>(place)?;
         super::journal::Journal::open(place, Missing::Create)?;
         State::open(place, Missing::Create)?.make_durable()?;
         Ok(())
@@ -291,7 +295,8 @@ impl<R: Runtime> Replica<R> {
         }
     }
 
-    /// Opens the stores and starts Raft over them.
+    /// Opens the stores and starts Raft over them. Reads end until they are open, and everything that an earlier run left open
+    /// is closed first.
     ///
     /// # Errors
     /// When a store cannot be used or Raft refuses it; see [`StartError`].
@@ -302,6 +307,9 @@ impl<R: Runtime> Replica<R> {
             Missing::Refuse
         };
         let node = self.peers.identity().node;
+        self.release().await;
+        let place = self.place.clone();
+        R::blocking(move || settle::<R>(&place)).await?;
         let log = Log::<R>::open(&self.place, missing, node)?;
         let mut state = State::open(&self.place, missing)?;
         // openraft purges its log up to what the state says it applied, without asking: durable first (T38).
@@ -363,6 +371,21 @@ impl<R: Runtime> Replica<R> {
             && let Err(error) = running.raft.shutdown().await
         {
             tracing::warn!(%error, "raft did not end in order");
+        }
+    }
+
+    /// Closes what reads, and waits for whatever else is open: a request, a snapshot that is sent or received. What has not
+    /// ended in the time of a request is left to whoever opens the stores next, who is refused.
+    async fn release(&self) {
+        *self.readers.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let deadline = R::now() + self.timing.request_timeout();
+        let is_open = || {
+            LAYOUTS
+                .iter()
+                .any(|layout| self.place.open_connections(layout) > 0)
+        };
+        while is_open() && R::now() < deadline {
+            R::sleep(self.timing.heartbeat() / 4).await;
         }
     }
 
@@ -444,7 +467,7 @@ impl<R: Runtime> Replica<R> {
     /// Ends Raft for good and closes all that reads the state: this node becomes a spare.
     pub async fn close(&self) {
         self.stop().await;
-        *self.readers.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.release().await;
         self.set_trouble(None);
     }
 
@@ -767,6 +790,14 @@ impl<R: Runtime> Replica<R> {
         report.database_bytes_in_use = in_use;
         Ok(report)
     }
+}
+
+/// Makes certain what will be found when the stores are opened.
+fn settle<R: Runtime>(place: &Place) -> Result<(), DatabaseError> {
+    let disk = R::disk();
+    LAYOUTS
+        .iter()
+        .try_for_each(|layout| place.settle(&disk, layout))
 }
 
 fn since<R: Runtime>(acked: &super::runtime::RaftInstant<R>) -> Duration {

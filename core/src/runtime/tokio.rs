@@ -10,7 +10,7 @@ use std::fs;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{
-    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
+    DirBuilderExt as _, FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
 };
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -435,6 +435,26 @@ impl Disk for StdDisk {
         file.write_all(content)?;
         file.sync_all()?;
         self.rename(&new, path)
+    }
+
+    fn write_anew(&self, path: &Path) -> io::Result<()> {
+        let file = match fs::OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut chunk = vec![0; 256 << 10];
+        let mut at = 0;
+        loop {
+            let length = file.read_at(&mut chunk, at)?;
+            if length == 0 {
+                break;
+            }
+            file.write_all_at(&chunk[..length], at)?;
+            at += length as u64;
+        }
+        file.sync_all()?;
+        Self::sync_directory_of(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -3,8 +3,6 @@
 //! The counters live in memory while the batch runs and are written once, with the id of the last entry, just before the
 //! commit. A batch that is dropped without one leaves neither a row nor a counter behind.
 
-use rusqlite::Connection;
-
 use super::change::{Change, Failure, Listening};
 use super::command;
 use super::compact;
@@ -13,6 +11,7 @@ use super::keyspace::Keyspace;
 use super::mark::{self, Mark};
 use super::response::Response;
 use super::{State, system, validate};
+use crate::database::Opened;
 use crate::ids::Revision;
 use crate::proto::etcdserverpb::{CompactionResponse, ResponseHeader};
 use crate::proto::mvccpb::Event;
@@ -32,7 +31,7 @@ pub type RevisionEvents = (Revision, Vec<Event>);
 
 /// An open transaction on the state.
 pub struct Batch<'s> {
-    connection: &'s Connection,
+    connection: &'s Opened,
     keyspace: Keyspace<'s>,
     mark: &'s mut Mark,
     membership: &'s mut Option<(LogId, Membership)>,
@@ -50,6 +49,7 @@ pub struct Batch<'s> {
 impl<'s> Batch<'s> {
     pub(super) fn begin(state: &'s mut State) -> Result<Self, StateError> {
         let connection = &state.connection;
+        connection.sound()?;
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         Ok(Self {
             connection,

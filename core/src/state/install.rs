@@ -62,6 +62,7 @@ impl State {
             .content
             .as_ref()
             .ok_or_else(|| incomplete("a message of a kind that this version does not know"))?;
+        self.connection.sound()?;
         if let (0, Content::Head(head)) = (chunk.sequence, content) {
             self.staging = None;
             self.staging = Some(Staging::begin(&self.connection, head)?);
@@ -102,6 +103,7 @@ impl State {
             .ok_or_else(|| incomplete("its end has not come"))?;
         let mark = staging.mark(&self.mark);
         let membership = staging.membership();
+        self.connection.sound()?;
         database::set_synchronous(&self.connection, Synchronous::Full)?;
         let replaced = replace(
             &self.connection,
@@ -110,7 +112,7 @@ impl State {
             membership.as_ref(),
         );
         database::set_synchronous(&self.connection, Synchronous::Normal)?;
-        replaced?;
+        replaced.inspect_err(|error| self.connection.end(error))?;
         self.mark = mark;
         self.membership = membership;
         self.durable = durable_point(&self.connection, &mut self.mark)?;

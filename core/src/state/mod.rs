@@ -50,8 +50,6 @@ mod system;
 mod txn;
 pub mod validate;
 
-use rusqlite::Connection;
-
 pub use batch::{Batch, Durability, RevisionEvents};
 pub use change::Listening;
 pub use command::{FEATURE_LEVEL, FORMAT, command, decode};
@@ -66,14 +64,14 @@ pub use schema::LAYOUT;
 pub use snapshot::{SnapshotReader, Snapshots};
 pub use system::{cluster, member, members, token, tokens, tombstones, trusted};
 
-use crate::database::{self, Missing, Place, Synchronous};
+use crate::database::{self, Missing, Opened, Place, Synchronous};
 use crate::ids::Revision;
 use crate::proto::store::{LogId, Member, Membership, Tombstone};
 use mark::Mark;
 
 /// The state of one node, and the only connection that writes to it.
 pub struct State {
-    connection: Connection,
+    connection: Opened,
     mark: Mark,
     membership: Option<(LogId, Membership)>,
     /// The last entry whose effect no crash can take back.
@@ -161,6 +159,7 @@ impl State {
         if mark.swept >= compact::end(&mark) {
             return Ok(Sweep::Done);
         }
+        self.connection.sound()?;
         let transaction = rusqlite::Transaction::new_unchecked(
             &self.connection,
             rusqlite::TransactionBehavior::Immediate,
@@ -185,12 +184,16 @@ impl State {
 }
 
 /// Commits under `synchronous=FULL` and reads back what is thereby durable. The transaction changes a counter because
-/// SQLite would write, and so sync, nothing for one that changes nothing.
-fn durable_point(connection: &Connection, mark: &mut Mark) -> Result<Option<LogId>, StateError> {
+/// SQLite would write, and so sync, nothing for one that changes nothing. An error ends the writing: what was committed before
+/// it may be lost, though a later sync would answer well.
+fn durable_point(connection: &Opened, mark: &mut Mark) -> Result<Option<LogId>, StateError> {
+    connection.sound()?;
     database::set_synchronous(connection, Synchronous::Full)?;
     let committed = connection.execute("UPDATE mark SET points = points + 1", []);
+    let committed = committed.inspect_err(|error| connection.end(error));
     database::set_synchronous(connection, Synchronous::Normal)?;
     committed?;
+    connection.sound()?;
     mark.points += 1;
     let durable = Mark::read(connection)?;
     assert_eq!(

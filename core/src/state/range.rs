@@ -429,10 +429,7 @@ mod tests {
     #[test]
     fn statements_of_reads_stay_prepared() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place {
-            dir: dir.path().to_owned(),
-            vfs: None,
-        };
+        let place = Place::new(dir.path(), None);
         let mut state = State::open(&place, Missing::Create).unwrap();
         let mut batch = state.begin().unwrap();
         for index in 1..20 {

@@ -10,7 +10,7 @@ use super::mark::{self, Applied, Mark};
 use super::position::Position;
 use super::range::{self, View};
 use super::{schema::LAYOUT, system, validate};
-use crate::database::Place;
+use crate::database::{Opened, Place};
 use crate::ids::{LeaseId, LogIndex, Revision};
 use crate::proto::etcdserverpb::{RangeRequest, RangeResponse};
 use crate::proto::mvccpb::{Event, KeyValue, event::EventType};
@@ -19,7 +19,7 @@ use crate::runtime::WallTime;
 
 /// A connection that reads. Not shared: a caller keeps a few and lends them out.
 pub struct Reader {
-    connection: Connection,
+    connection: Opened,
 }
 
 /// Where the keyspace stands.

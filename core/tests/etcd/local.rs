@@ -48,10 +48,7 @@ pub(crate) struct Local {
 impl Local {
     pub(crate) fn new() -> Arc<Self> {
         let directory = tempfile::tempdir().unwrap();
-        let place = Place {
-            dir: directory.path().to_owned(),
-            vfs: None,
-        };
+        let place = Place::new(directory.path(), None);
         let state = State::open(&place, Missing::Create).unwrap();
         let reader = Reader::open(&place).unwrap();
         Arc::new(Self {

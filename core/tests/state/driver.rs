@@ -147,8 +147,5 @@ pub(crate) fn grant(id: i64) -> Body {
 }
 
 fn place(dir: &tempfile::TempDir) -> Place {
-    Place {
-        dir: dir.path().to_owned(),
-        vfs: None,
-    }
+    Place::new(dir.path(), None)
 }

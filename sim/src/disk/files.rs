@@ -101,6 +101,21 @@ impl Disk for Mount {
         })
     }
 
+    fn write_anew(&self, path: &Path) -> io::Result<()> {
+        let Some(content) = self.read(path)? else {
+            return Ok(());
+        };
+        let path = text(path)?;
+        self.with(path, |state, generation| {
+            let inode = state.image.find(path).ok_or(Failure::Missing)?;
+            if !content.is_empty() {
+                state.write(generation, inode, 0, &content)?;
+            }
+            state.sync(generation, inode)?;
+            state.sync_directory(generation, directory_of(path))
+        })
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (from, to) = (text(from)?, text(to)?);
         self.with(from, |state, generation| state.rename(generation, from, to))

@@ -23,22 +23,37 @@ pub(super) struct Inode(u64);
 /// A change that no sync has covered yet, with what undoes it.
 #[derive(Debug, Clone)]
 enum Change {
-    /// `length` bytes were written at `offset`; `before` is what stood there, shorter where the file ended.
+    /// `length` bytes were written at `offset`; `before` is what stood there, shorter where the file ended. Once a sync
+    /// covers it, the device holds what the process sees in the `healed` sectors too.
     Write {
         offset: usize,
         length: usize,
         before: Vec<u8>,
         length_before: usize,
+        healed: Latent,
     },
-    /// The file was cut or grown; `cut` is what was lost.
-    Resize { length_before: usize, cut: Vec<u8> },
+    /// The file was cut or grown; `cut` is what was lost, and `healed` what the device held otherwise.
+    Resize {
+        length_before: usize,
+        cut: Vec<u8>,
+        healed: Latent,
+    },
 }
+
+/// Sectors, by number, as the device holds them otherwise than the process believes.
+type Latent = BTreeMap<usize, Vec<u8>>;
 
 /// A change as it has to be made again when the crash decides that it happened.
 #[derive(Debug)]
 enum Redo {
-    Write { offset: usize, bytes: Vec<u8> },
-    Resize { length: usize },
+    Write {
+        offset: usize,
+        bytes: Vec<u8>,
+        heals: BTreeSet<usize>,
+    },
+    Resize {
+        length: usize,
+    },
 }
 
 /// One file.
@@ -48,9 +63,8 @@ pub(super) struct FileImage {
     content: Vec<u8>,
     /// What happened since the last sync, oldest first.
     pending: Vec<Change>,
-    /// Sectors, by number, that the device holds otherwise than the process believes: lost, misdirected or never
-    /// written by a sync that failed. The cache hides them until the power goes.
-    latent: BTreeMap<usize, Vec<u8>>,
+    /// What was lost, misdirected or never written by a sync that failed. The cache hides it until the power goes.
+    latent: Latent,
     /// Open handles. A file without a name lives as long as one is open.
     pub(super) open: u32,
 }
@@ -73,7 +87,7 @@ impl FileImage {
 
     /// Writes as the process sees it, and remembers how to undo it and where it really went.
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8], landing: Landing) {
-        self.note_landing(offset, bytes, landing);
+        let healed = self.note_landing(offset, bytes, landing);
         let length_before = self.content.len();
         let end = (offset + bytes.len()).min(length_before);
         let before = self.content.get(offset..end).unwrap_or_default().to_vec();
@@ -82,6 +96,7 @@ impl FileImage {
             length: bytes.len(),
             before,
             length_before,
+            healed,
         });
         put(&mut self.content, offset, bytes);
     }
@@ -90,9 +105,13 @@ impl FileImage {
     pub(super) fn resize(&mut self, length: usize) {
         let length_before = self.content.len();
         let cut = self.content.get(length..).unwrap_or_default().to_vec();
-        self.pending.push(Change::Resize { length_before, cut });
+        let healed = self.latent.split_off(&length.div_ceil(SECTOR));
+        self.pending.push(Change::Resize {
+            length_before,
+            cut,
+            healed,
+        });
         self.content.resize(length, 0);
-        self.latent.retain(|sector, _| sector * SECTOR < length);
     }
 
     /// Makes everything so far durable, but for what the device only pretends to hold.
@@ -113,9 +132,10 @@ impl FileImage {
         durable.rewind();
         self.pending.clear();
         for sector in touched {
+            let held = durable.latent.remove(&sector);
             self.latent
                 .entry(sector)
-                .or_insert_with(|| sector_of(&durable.content, sector));
+                .or_insert_with(|| held.unwrap_or_else(|| sector_of(&durable.content, sector)));
         }
     }
 
@@ -139,16 +159,37 @@ impl FileImage {
         casualties.lost += redo.len() - survivors;
         for change in redo.into_iter().take(survivors) {
             match (mode, change) {
-                (CrashMode::Sectors | CrashMode::Torn, Redo::Write { offset, bytes }) => {
-                    self.write_some_sectors(offset, &bytes, mode, rng, &mut casualties);
+                (
+                    CrashMode::Sectors | CrashMode::Torn,
+                    Redo::Write {
+                        offset,
+                        bytes,
+                        heals,
+                    },
+                ) => {
+                    let written = (offset, &bytes[..], &heals);
+                    self.write_some_sectors(written, mode, rng, &mut casualties);
                 }
                 (CrashMode::Sectors | CrashMode::Torn, Redo::Resize { .. })
                     if rng.random_bool(0.5) =>
                 {
                     casualties.lost += 1;
                 }
-                (_, Redo::Write { offset, bytes }) => put(&mut self.content, offset, &bytes),
-                (_, Redo::Resize { length }) => self.content.resize(length, 0),
+                (
+                    _,
+                    Redo::Write {
+                        offset,
+                        bytes,
+                        heals,
+                    },
+                ) => {
+                    self.latent.retain(|sector, _| !heals.contains(sector));
+                    put(&mut self.content, offset, &bytes);
+                }
+                (_, Redo::Resize { length }) => {
+                    self.latent.split_off(&length.div_ceil(SECTOR));
+                    self.content.resize(length, 0);
+                }
             }
         }
         self.surface_latent();
@@ -165,15 +206,23 @@ impl FileImage {
                     length,
                     before,
                     length_before,
+                    healed,
                 } => {
                     redo.push(Redo::Write {
                         offset,
                         bytes: self.content[offset..offset + length].to_vec(),
+                        heals: healed.keys().copied().collect(),
                     });
+                    self.latent.extend(healed);
                     put(&mut self.content, offset, &before);
                     self.content.truncate(length_before);
                 }
-                Change::Resize { length_before, cut } => {
+                Change::Resize {
+                    length_before,
+                    cut,
+                    healed,
+                } => {
+                    self.latent.extend(healed);
                     redo.push(Redo::Resize {
                         length: self.content.len(),
                     });
@@ -190,8 +239,7 @@ impl FileImage {
     /// Every sector of a write reached the medium or did not, each for itself; a torn one only with its first bytes.
     fn write_some_sectors(
         &mut self,
-        offset: usize,
-        bytes: &[u8],
+        (offset, bytes, heals): (usize, &[u8], &BTreeSet<usize>),
         mode: CrashMode,
         rng: &mut SmallRng,
         casualties: &mut Casualties,
@@ -208,6 +256,13 @@ impl FileImage {
                     length
                 };
                 casualties.torn += usize::from(torn);
+                let sector = at / SECTOR;
+                match self.latent.get_mut(&sector) {
+                    // The rest of it stays as the device holds it.
+                    Some(held) if torn => put(held, at % SECTOR, &bytes[from..from + kept]),
+                    Some(_) if heals.contains(&sector) => drop(self.latent.remove(&sector)),
+                    _ => {}
+                }
                 put(&mut self.content, at, &bytes[from..from + kept]);
             } else {
                 casualties.lost += 1;
@@ -227,15 +282,16 @@ impl FileImage {
         }
     }
 
-    /// Notes which sectors the device will hold otherwise. An honest write heals the sectors it covers: the cache
-    /// writes them whole.
-    fn note_landing(&mut self, offset: usize, bytes: &[u8], landing: Landing) {
+    /// Notes which sectors the device will hold otherwise. An honest write heals the sectors it covers, which are answered:
+    /// the cache writes them whole.
+    fn note_landing(&mut self, offset: usize, bytes: &[u8], landing: Landing) -> Latent {
         let sectors = sectors_of(offset, bytes.len());
         if landing == Landing::Honest {
-            if !self.latent.is_empty() {
-                sectors.for_each(|sector| drop(self.latent.remove(&sector)));
+            if self.latent.is_empty() {
+                return Latent::new();
             }
-            return;
+            let heal = |sector| Some((sector, self.latent.remove(&sector)?));
+            return sectors.filter_map(heal).collect();
         }
         for sector in sectors {
             let old = sector_of(&self.content, sector);
@@ -248,6 +304,7 @@ impl FileImage {
                 self.latent.insert(target + index, sector);
             }
         }
+        Latent::new()
     }
 }
 
@@ -607,6 +664,44 @@ mod tests {
         assert_eq!(file.content(), [2; SECTOR]);
         file.crash(CrashMode::Nothing, &mut Seed::new(1).rng());
         assert_eq!(file.content(), [1; SECTOR]);
+    }
+
+    #[test]
+    fn write_heals_a_failed_sync_only_once_it_is_synced() {
+        let mut file = file(&[1; 2 * SECTOR]);
+        file.write(0, &[2; 2 * SECTOR], Landing::Honest);
+        file.sync_failed();
+        file.write(0, &[2; 2 * SECTOR], Landing::Honest);
+        let mut failed_again = file.clone();
+        failed_again.sync_failed();
+        for mut unsynced in [file.clone(), failed_again] {
+            unsynced.crash(CrashMode::Nothing, &mut Seed::new(1).rng());
+            assert_eq!(unsynced.content(), [1; 2 * SECTOR]);
+        }
+        let mut seen = BTreeSet::new();
+        for seed in 0..200 {
+            for mode in CrashMode::ALL {
+                let mut crashed = file.clone();
+                crashed.crash(mode, &mut Seed::new(seed).rng());
+                let sectors: Vec<&[u8]> = crashed.content().chunks(SECTOR).collect();
+                let new = |sector: &[u8]| sector.iter().filter(|byte| **byte == 2).count();
+                assert!(
+                    sectors
+                        .iter()
+                        .all(|sector| sector.is_sorted_by(|a, b| a >= b))
+                );
+                seen.insert(match (new(sectors[0]), new(sectors[1])) {
+                    (0, 0) => "none",
+                    (SECTOR, SECTOR) => "both",
+                    (0, SECTOR) | (SECTOR, 0) => "one",
+                    _ => "torn",
+                });
+            }
+        }
+        assert_eq!(seen.len(), 4, "{seen:?}");
+        file.sync();
+        file.crash(CrashMode::Nothing, &mut Seed::new(1).rng());
+        assert_eq!(file.content(), [2; 2 * SECTOR]);
     }
 
     #[test]
