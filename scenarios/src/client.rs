@@ -1,14 +1,22 @@
 //! A client that speaks etcd's API to one node, and what its answers mean.
 //!
-//! It never asks again by itself. A write that was not answered is *unknown* for ever, whatever the error says, unless not
+//! It records what [the model of etcd](quorate_jepsen_style::model::etcd) judges: revisions, values, versions, which branch a
+//! transaction took. It never asks again by itself. A write that was not answered is *unknown* for ever, whatever the error says, unless not
 //! one byte of it left: an error of the node is no proof that the command is not in its log.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use quorate::proto::etcdserverpb::cluster_client::ClusterClient;
+use quorate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use quorate::proto::etcdserverpb::kv_client::KvClient;
-use quorate::proto::etcdserverpb::{MemberListRequest, PutRequest, RangeRequest};
+use quorate::proto::etcdserverpb::request_op::Request;
+use quorate::proto::etcdserverpb::response_op::Response;
+use quorate::proto::etcdserverpb::{
+    Compare, MemberListRequest, PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseHeader,
+    TxnRequest,
+};
+use quorate::proto::mvccpb::KeyValue;
 use quorate::runtime::Runtime;
 use quorate::transport::{Channel, ChannelOptions, PlainDial, was_not_sent};
 use quorate_jepsen_style::client::{Answer, Client, Pending};
@@ -39,30 +47,54 @@ impl<R: Runtime> EtcdClient<R> {
         }
     }
 
-    async fn write(&mut self, ask: &Ask) -> Answer {
-        let request = PutRequest {
-            key: key(&ask.key).into(),
-            value: ask.input.to_string().into(),
-            ..PutRequest::default()
-        };
-        match self.kv.put(request).await {
-            Ok(_) => Answer::ok(ask.input.clone()),
+    async fn put(&mut self, ask: &Ask) -> Answer {
+        match self.kv.put(put(&ask.key, &ask.input)).await {
+            Ok(answer) => Answer::ok(fields([revision(answer.into_inner().header)])),
             Err(status) => failure(&status),
         }
     }
 
     /// Reads are linearizable unless one asks for less.
-    async fn read(&mut self, ask: &Ask) -> Answer {
-        let request = RangeRequest {
-            key: key(&ask.key).into(),
-            ..RangeRequest::default()
-        };
-        match self.kv.range(request).await {
-            Ok(response) => match response.into_inner().kvs.first() {
-                None => Answer::ok(Value::Nil),
-                Some(kv) => Answer::ok(value(&kv.value)),
-            },
+    async fn get(&mut self, ask: &Ask) -> Answer {
+        match self.kv.range(get(&ask.key, &ask.input)).await {
+            Ok(answer) => {
+                let mut answer = answer.into_inner();
+                let revision = revision(answer.header.take());
+                Answer::ok(fields([revision, kvs(&answer)]))
+            }
             Err(status) => failure(&status).of_read(),
+        }
+    }
+
+    async fn txn(&mut self, ask: &Ask) -> Answer {
+        let list = |name| ask.input.get(name).and_then(Value::as_list);
+        let branch = |name| list(name).unwrap_or_default().iter().map(inner).collect();
+        let request = TxnRequest {
+            compare: list("compare")
+                .unwrap_or_default()
+                .iter()
+                .map(compare)
+                .collect(),
+            success: branch("then"),
+            failure: branch("else"),
+        };
+        match self.kv.txn(request).await {
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                let responses = answer
+                    .responses
+                    .iter()
+                    .map(|response| match &response.response {
+                        Some(Response::ResponseRange(range)) => fields([kvs(range)]),
+                        _ => fields([]),
+                    });
+                Answer::ok(fields([
+                    revision(answer.header),
+                    ("succeeded", answer.succeeded.into()),
+                    ("responses", Value::list(responses)),
+                ]))
+            }
+            Err(status) => failure(&status),
         }
     }
 }
@@ -71,13 +103,89 @@ impl<R: Runtime> Client for EtcdClient<R> {
     fn invoke<'a>(&'a mut self, ask: &'a Ask) -> Pending<'a, Answer> {
         Box::pin(async move {
             let answer = match ask.function.as_str() {
-                "write" => self.write(ask).await,
-                "read" => self.read(ask).await,
-                other => Answer::failed(format!("this client knows read and write, not {other}")),
+                "put" => self.put(ask).await,
+                "get" => self.get(ask).await,
+                "txn" => self.txn(ask).await,
+                other => Answer::failed(format!("this client knows put, get and txn, not {other}")),
             };
             answer.from_node(self.node.to_string())
         })
     }
+}
+
+/// The bytes of a key or value; a number stands for its digits.
+fn bytes(said: Option<&Value>) -> Vec<u8> {
+    match said {
+        None | Some(Value::Nil) => Vec::new(),
+        Some(Value::Text(text)) => text.as_str().as_bytes().to_vec(),
+        Some(other) => other.to_string().into_bytes(),
+    }
+}
+
+fn put(key: &Value, value: &Value) -> PutRequest {
+    PutRequest {
+        key: bytes(Some(key)).into(),
+        value: bytes(Some(value)).into(),
+        ..PutRequest::default()
+    }
+}
+
+/// One key, or the range that the argument says.
+fn get(key: &Value, range: &Value) -> RangeRequest {
+    RangeRequest {
+        key: bytes(range.get("key").or(Some(key))).into(),
+        range_end: bytes(range.get("end")).into(),
+        ..RangeRequest::default()
+    }
+}
+
+/// A request inside of a transaction.
+fn inner(said: &Value) -> RequestOp {
+    let key = said.get("key").unwrap_or(&Value::Nil);
+    let request = if said.get("f").and_then(Value::as_text) == Some("put") {
+        Request::RequestPut(put(key, said.get("value").unwrap_or(&Value::Nil)))
+    } else {
+        Request::RequestRange(get(key, &Value::Nil))
+    };
+    RequestOp {
+        request: Some(request),
+    }
+}
+
+/// The one comparison that the workload makes: a value that must be there.
+fn compare(said: &Value) -> Compare {
+    Compare {
+        result: CompareResult::Equal.into(),
+        target: CompareTarget::Value.into(),
+        key: bytes(said.get("key")).into(),
+        target_union: Some(TargetUnion::Value(bytes(said.get("operand")).into())),
+        ..Compare::default()
+    }
+}
+
+fn fields<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::map(fields.map(|(name, value)| (name.into(), value)))
+}
+
+fn revision(header: Option<ResponseHeader>) -> (&'static str, Value) {
+    let revision = header.map_or(Value::Nil, |header| header.revision.into());
+    ("revision", revision)
+}
+
+fn kvs(answer: &RangeResponse) -> (&'static str, Value) {
+    ("kvs", Value::list(answer.kvs.iter().map(key_value)))
+}
+
+/// Everything about a key that is judged.
+fn key_value(kv: &KeyValue) -> Value {
+    let text = |bytes: &[u8]| Value::from(String::from_utf8_lossy(bytes).into_owned());
+    fields([
+        ("key", text(&kv.key)),
+        ("value", text(&kv.value)),
+        ("create", kv.create_revision.into()),
+        ("mod", kv.mod_revision.into()),
+        ("version", kv.version.into()),
+    ])
 }
 
 fn channel<R: Runtime>(node: HostId) -> Channel<R> {
@@ -100,17 +208,6 @@ pub async fn voters<R: Runtime>(node: HostId) -> Option<BTreeSet<u64>> {
     let answer = cluster.member_list(request).await.ok()?.into_inner();
     let voting = answer.members.iter().filter(|member| !member.is_learner);
     Some(voting.map(|member| member.id).collect())
-}
-
-fn key(register: &Value) -> String {
-    format!("register/{register}")
-}
-
-/// What was written are numbers. Anything else is kept as it is, and the checker will say that nobody wrote it.
-fn value(bytes: &[u8]) -> Value {
-    let text = String::from_utf8_lossy(bytes);
-    text.parse::<i64>()
-        .map_or_else(|_| Value::from(text.as_ref()), Value::Integer)
 }
 
 fn failure(status: &Status) -> Answer {
@@ -136,9 +233,16 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_writes_is_not_taken_for_a_number() {
-        assert_eq!(value(b"17"), Value::Integer(17));
-        assert_eq!(value(b"17x"), Value::from("17x"));
-        assert_eq!(value(b""), Value::from(""));
+    fn numbers_are_written_as_their_digits_and_ranges_have_their_end() {
+        let written = put(&"k".into(), &17.into());
+        assert_eq!(
+            (&written.key[..], &written.value[..]),
+            (&b"k"[..], &b"17"[..])
+        );
+        let one = get(&"k".into(), &Value::Nil);
+        assert_eq!((&one.key[..], &one.range_end[..]), (&b"k"[..], &b""[..]));
+        let range = fields([("key", "a".into()), ("end", "c".into())]);
+        let all = get(&Value::Nil, &range);
+        assert_eq!((&all.key[..], &all.range_end[..]), (&b"a"[..], &b"c"[..]));
     }
 }

@@ -5,13 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use quorate_jepsen_style::check::linear::Linearizability;
+use quorate_jepsen_style::check::linear::{Bounds, Linearizability};
 use quorate_jepsen_style::check::{Checker, Report, Verdict};
 use quorate_jepsen_style::history::{History, Outcome};
-use quorate_jepsen_style::model::register::Register;
+use quorate_jepsen_style::model::etcd::Etcd;
 use quorate_reports::Counts;
 
 use crate::scenario::Scenario;
+use crate::workload::FUNCTIONS;
+
+/// What a search may remember, where revisions alone do not decide. What does not fit is unknown, and never green.
+const MEMORY: u64 = 32 << 20;
 
 /// What a run left to be judged.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +28,8 @@ pub struct Evidence {
     pub panics: Vec<String>,
     /// Why the cluster did not come together, if it did not.
     pub stuck: Option<String>,
+    /// What the nodes show then, a line each.
+    pub standing: String,
     /// How often each fault fired.
     pub fired: BTreeMap<String, u64>,
 }
@@ -52,7 +58,9 @@ pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Report {
         ("liveness", liveness(evidence)),
         (
             "history",
-            Linearizability::of(Register::default()).check(&evidence.history),
+            Linearizability::of(Etcd::default())
+                .within(Bounds::generous().remembering(MEMORY))
+                .check(&evidence.history),
         ),
         ("coverage", coverage(scenario, evidence)),
     ];
@@ -94,7 +102,8 @@ fn invariants(evidence: &Evidence) -> Report {
 fn liveness(evidence: &Evidence) -> Report {
     match &evidence.stuck {
         None => Report::pass(),
-        Some(reason) => Report::fail(format!("not together after the heal: {reason}")),
+        Some(reason) => Report::fail(format!("not together after the heal: {reason}"))
+            .with_witness(evidence.standing.lines().map(str::to_owned)),
     }
 }
 
@@ -105,8 +114,8 @@ fn coverage(scenario: &Scenario, evidence: &Evidence) -> Report {
             .clients()
             .any(|operation| operation.is_ok() && operation.function.as_str() == function)
     };
-    if !answered("write") || !answered("read") {
-        return Report::unknown("no write or no read was ever answered");
+    if let Some(function) = FUNCTIONS.iter().find(|function| !answered(function)) {
+        return Report::unknown(format!("no {function} was ever answered"));
     }
     if !scenario.is_shown_by(|mark| evidence.fired.get(mark).copied().unwrap_or(0)) {
         return Report::unknown("none of the faults that this is about has fired");
@@ -121,10 +130,14 @@ mod tests {
     use super::*;
     use crate::catalog::find;
 
-    const GOOD: &str = r#"{"process":0,"type":"invoke","f":"write","key":1,"value":1}
-{"process":0,"type":"ok","f":"write","key":1,"value":1}
-{"process":1,"type":"invoke","f":"read","key":1}
-{"process":1,"type":"ok","f":"read","key":1,"value":1}
+    const GOOD: &str = r#"{"process":0,"type":"invoke","f":"put","key":"a","value":1}
+{"process":0,"type":"ok","f":"put","key":"a","value":{"revision":2}}
+{"process":1,"type":"invoke","f":"get","key":"a"}
+{"process":1,"type":"ok","f":"get","key":"a","value":{"revision":2,"kvs":[{"key":"a","value":"1","mod":2}]}}
+{"process":2,"type":"invoke","f":"txn","value":{"compare":[{"key":"a","target":"value","result":"=","operand":1}],"then":[{"f":"put","key":"a","value":2},{"f":"put","key":"b","value":3}],"else":[{"f":"get","key":"a"},{"f":"get","key":"b"}]}}
+{"process":2,"type":"ok","f":"txn","value":{"revision":3,"succeeded":true,"responses":[{},{}]}}
+{"process":1,"type":"invoke","f":"get","value":{"key":"a","end":"c"}}
+{"process":1,"type":"ok","f":"get","value":{"revision":3,"kvs":[{"key":"a","value":"2","mod":3},{"key":"b","value":"3","mod":3}]}}
 "#;
 
     fn evidence(history: &str) -> Evidence {
@@ -160,16 +173,30 @@ mod tests {
     }
 
     #[test]
-    fn stale_read_fails_with_its_reason() {
-        let stale = GOOD.replace(
-            r#""f":"read","key":1,"value":1"#,
-            r#""f":"read","key":1,"value":null"#,
-        );
-        let report = judge(find("crash").unwrap(), &evidence(&stale));
-        assert_eq!(report.verdict, Verdict::Fail);
-        let (reason, lines) = words(&report);
-        assert!(reason.starts_with("history: object 1:"), "{reason}");
-        assert!(!lines.is_empty());
+    fn stale_torn_and_invented_answers_fail_with_their_reason() {
+        let whole = r#""kvs":[{"key":"a","value":"2","mod":3},{"key":"b","value":"3","mod":3}]"#;
+        let wrong = [
+            // Of the revision before the transaction that had been answered.
+            r#""kvs":[{"key":"a","value":"1","mod":2}]"#,
+            // Half of the transaction.
+            r#""kvs":[{"key":"a","value":"2","mod":3}]"#,
+            // What nobody wrote.
+            r#""kvs":[{"key":"a","value":"9","mod":3},{"key":"b","value":"3","mod":3}]"#,
+        ];
+        let mut histories = wrong.map(|wrong| GOOD.replace(whole, wrong)).to_vec();
+        histories.push(GOOD.replace(
+            &format!(r#""revision":3,{whole}"#),
+            r#""revision":2,"kvs":[{"key":"a","value":"1","mod":2}]"#,
+        ));
+        histories.push(GOOD.replace(r#""succeeded":true"#, r#""succeeded":false"#));
+        for wrong in histories {
+            assert_ne!(wrong, GOOD);
+            let report = judge(find("crash").unwrap(), &evidence(&wrong));
+            assert_eq!(report.verdict, Verdict::Fail, "{wrong}");
+            let (reason, lines) = words(&report);
+            assert!(reason.starts_with("history: "), "{reason}");
+            assert!(!lines.is_empty());
+        }
     }
 
     #[test]

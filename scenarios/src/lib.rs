@@ -5,7 +5,8 @@
 //! | [`scenario`] | [`Scenario`], which is data: machines, workload, faults, times |
 //! | [`catalog`] | all of them, by name |
 //! | [`client`] | a client that speaks etcd's API to one node, and what its answers mean |
-//! | [`workload`] | what clients ask: reads and unique writes on a few registers |
+//! | [`workload`] | what clients ask: reads, unique writes and transactions on a few registers |
+//! | [`soak`] | many runs, one after the other, and what came of them |
 //! | [`run`](mod@run) | one run: build, break, heal, converge, judge, report |
 //! | [`judge`] | the verdict over a history, what nodes broke, and what never happened |
 //! | [`world`] | the worlds by name |
@@ -18,6 +19,7 @@ pub mod client;
 pub mod judge;
 pub mod run;
 pub mod scenario;
+pub mod soak;
 pub mod workload;
 pub mod world;
 

@@ -156,6 +156,7 @@ fn live<M: Simulator>(
     let bound = scenario.calm + PATIENCE * 2;
     let history = cluster.world().until(bound, |_| answer.take());
     let stuck = cluster.converge(scenario.converges).err();
+    let standing = stuck.as_ref().map(|_| cluster.describe());
 
     let (findings, panics) = cluster.findings();
     let history = history.ok_or_else(|| format!("the clients did not come back: {panics:?}"))?;
@@ -173,6 +174,7 @@ fn live<M: Simulator>(
             .map(|(host, text)| format!("{host} panicked: {text}"))
             .collect(),
         stuck: stuck.map(|reason| reason.to_string()),
+        standing: standing.unwrap_or_default(),
         fired: fired
             .into_iter()
             .map(|(name, times)| (name.to_owned(), times))

@@ -47,7 +47,7 @@ pub enum Faults {
     Swarm,
 }
 
-/// What clients ask: reads and writes on registers, equally often.
+/// What clients ask: reads, writes and transactions on registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Workload {
     /// How many clients there are at a time.

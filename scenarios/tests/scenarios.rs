@@ -8,18 +8,20 @@ use quorate_sim::trace::Keep;
 
 /// The seeds of a test: few, because a soak is not a test, and such that the faults that the scenario is about do fire on
 /// both worlds. With another seed they may not, and then the verdict is unknown, which is no pass.
-fn seeds(name: &str) -> [u64; 2] {
+fn seeds(name: &str) -> &'static [u64] {
     match name {
-        "crash" => [3, 4],
-        "roles" => [1, 6],
-        _ => [1, 2],
+        "crash" => &[3, 4],
+        "roles" => &[1, 6],
+        // With 750, a node that had started Raft again and found its memory too old never closed what it had opened.
+        "swarm" => &[2, 260, 750],
+        _ => &[1, 2],
     }
 }
 
 fn passes(name: &str, world: WorldName) {
     let scenario = catalog::find(name).expect("it is in the catalog");
     for seed in seeds(name) {
-        let report = run(scenario, Seed::new(seed), world, Keep::Last(1)).report;
+        let report = run(scenario, Seed::new(*seed), world, Keep::Last(1)).report;
         println!("{}", quorate_reports::text::page(&report));
         assert_eq!(
             report.verdict,

@@ -1,10 +1,12 @@
 //! What the user typed, and what the program needs.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use quorate_reports::Exit;
 use quorate_scenarios::catalog;
+use quorate_scenarios::soak::Soak;
 use quorate_scenarios::{Scenario, WorldName};
 use quorate_sim::seed::Seed;
 
@@ -33,9 +35,24 @@ enum Command {
         /// How to print: a page for people, or one JSON object as the last line.
         #[arg(long, short, value_enum, default_value_t = Output::Text)]
         output: Output,
-        /// Also save what clients asked and were told, as JSON Lines; `check --model register` judges it again.
+        /// Also save what clients asked and were told, as JSON Lines; `check --model etcd` judges it again.
         #[arg(long, value_name = "FILE")]
         history: Option<PathBuf>,
+    },
+    /// Runs many seeds one after the other, whatever becomes of them: a line of JSON for each that did not pass, and at the
+    /// end one that counts. Exits with the worst of them.
+    Soak {
+        /// A name from `chaos list`.
+        name: String,
+        /// The seeds from the first up to the second, which is not run.
+        #[arg(long, value_name = "FROM..TO", value_parser = seeds)]
+        seeds: Range<u64>,
+        /// The simulator: madsim, turmoil or both.
+        #[arg(long, default_value = "both", value_parser = worlds)]
+        world: Worlds,
+        /// Ends with the first seed that did not pass: to see how soon a known bug is found.
+        #[arg(long)]
+        until_found: bool,
     },
     /// Runs a scenario twice and compares everything that happened.
     Twice {
@@ -75,8 +92,29 @@ pub(crate) enum Order {
         output: Output,
         history: Option<PathBuf>,
     },
+    /// Many.
+    Soak(Soak),
     /// Two, compared.
     Twice(Target),
+}
+
+/// Simulators to run in turn.
+type Worlds = Vec<WorldName>;
+
+fn worlds(typed: &str) -> Result<Worlds, String> {
+    match typed {
+        "both" => Ok(WorldName::ALL.to_vec()),
+        name => Ok(vec![name.parse()?]),
+    }
+}
+
+fn seeds(typed: &str) -> Result<Range<u64>, String> {
+    let parsed = || {
+        let (from, to) = typed.split_once("..")?;
+        let range: Range<u64> = from.parse().ok()?..to.parse().ok()?;
+        (!range.is_empty()).then_some(range)
+    };
+    parsed().ok_or_else(|| format!("{typed:?} is no range of seeds, as in 1..1001"))
 }
 
 /// What is run.
@@ -86,15 +124,18 @@ pub(crate) struct Target {
     pub(crate) world: WorldName,
 }
 
+fn scenario(name: &str) -> Result<&'static Scenario, Exit> {
+    catalog::find(name).ok_or_else(|| {
+        eprintln!("chaos: there is no scenario {name}; `chaos list` names them");
+        Exit::Usage
+    })
+}
+
 impl Which {
     fn check(self) -> Result<Target, Exit> {
         let Self { name, seed, world } = self;
-        let scenario = catalog::find(&name).ok_or_else(|| {
-            eprintln!("chaos: there is no scenario {name}; `chaos list` names them");
-            Exit::Usage
-        })?;
         Ok(Target {
-            scenario,
+            scenario: scenario(&name)?,
             seed,
             world,
         })
@@ -126,6 +167,17 @@ pub(crate) fn parse() -> Result<Option<Order>, Exit> {
             output,
             history,
         },
+        Command::Soak {
+            name,
+            seeds,
+            world,
+            until_found,
+        } => Order::Soak(Soak {
+            scenario: scenario(&name)?,
+            seeds,
+            worlds: world,
+            until_found,
+        }),
         Command::Twice { which } => Order::Twice(which.check()?),
     }))
 }

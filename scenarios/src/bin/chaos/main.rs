@@ -1,4 +1,4 @@
-//! Runs scenarios: `chaos list`, `chaos run NAME`, `chaos twice NAME`.
+//! Runs scenarios: `chaos list`, `chaos run NAME`, `chaos soak NAME`, `chaos twice NAME`.
 
 mod args;
 mod perform;

@@ -6,8 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use quorate_jepsen_style::history::write;
-use quorate_reports::{Exit, json, text};
+use quorate_reports::{Exit, Verdict, json, text};
 use quorate_scenarios::run::repeat;
+use quorate_scenarios::soak::{Soak, Tally};
 use quorate_scenarios::{Run, catalog, run};
 use quorate_sim::determinism::same;
 use quorate_sim::trace::Keep;
@@ -31,6 +32,7 @@ pub(crate) fn perform(order: &Order) -> Exit {
             output,
             history,
         } => once(target, *output, history.as_deref()),
+        Order::Soak(order) => soak(order),
         Order::Twice(target) => twice(target),
     }
 }
@@ -57,6 +59,28 @@ fn once(target: &Target, output: Output, history: Option<&Path>) -> Exit {
         },
     }
     run.report.verdict.into()
+}
+
+/// What did not pass is printed as it is found, so that a soak that is ended early has said what it knew.
+fn soak(order: &Soak) -> Exit {
+    const EVERY: u64 = 100;
+    let mut tally = Tally::default();
+    order.perform(|seed, world, report| {
+        tally.add(report);
+        match report {
+            Some(report) if report.verdict == Verdict::Pass => {}
+            Some(report) => say(&json::line(report).unwrap_or_else(|error| error.to_string())),
+            None => say(&format!(
+                "the harness failed; again: {}",
+                repeat(order.scenario, seed, world)
+            )),
+        }
+        if tally.runs() % EVERY == 0 {
+            eprintln!("{tally}");
+        }
+    });
+    say(&tally.line());
+    tally.exit()
 }
 
 /// A run that is not the same twice is a bug of the harness: nothing that it finds could be looked at again.
