@@ -24,5 +24,5 @@ pub mod workload;
 pub mod world;
 
 pub use run::{Run, run};
-pub use scenario::Scenario;
+pub use scenario::{Faults, Scenario};
 pub use world::WorldName;

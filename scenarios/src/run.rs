@@ -17,6 +17,7 @@ use quorate_jepsen_style::interpreter::{self, Settings};
 use quorate_reports::{RunReport, Verdict};
 use quorate_sim::cluster::Cluster;
 use quorate_sim::determinism::Recording;
+use quorate_sim::disk::{DiskFaults, Rate};
 use quorate_sim::faults::Schedule;
 use quorate_sim::host::HostId;
 use quorate_sim::madsim::MadsimWorld;
@@ -29,7 +30,7 @@ use quorate_sim::world::{SimulatedTime, Simulation, World, simulate};
 
 use crate::client::{EtcdClient, voters};
 use crate::judge::{Evidence, counts, judge, words};
-use crate::scenario::Scenario;
+use crate::scenario::{Faults, Scenario};
 use crate::world::WorldName;
 
 /// The machine of the clients; nodes count from 1 and never get so far.
@@ -140,7 +141,9 @@ fn live<M: Simulator>(
 ) -> Result<Evidence, String> {
     let options = scenario.options(seed);
     let nodes: Vec<HostId> = (1..=scenario.nodes).map(HostId::new).collect();
-    let mut plan = Schedule::new(&options, &nodes, seed);
+    let machines = 1..=scenario.nodes + scenario.reserve;
+    let machines: Vec<HostId> = machines.map(HostId::new).collect();
+    let mut plan = Schedule::new(&options, &machines, seed);
     world.plug(CLIENTS, Arc::new(|| Box::pin(async {})));
     let _ = world.start(CLIENTS);
 
@@ -148,6 +151,15 @@ fn live<M: Simulator>(
     let formed = cluster.form(FORMS);
     formed.map_err(|reason| format!("the cluster does not form: {reason}"))?;
 
+    if scenario.faults == Faults::Lies {
+        let faults = DiskFaults {
+            ignored_sync: Rate::ALWAYS,
+            ..DiskFaults::none()
+        };
+        for node in &nodes {
+            cluster.world().machine(*node).disk().set_faults(faults);
+        }
+    }
     let at_first = voting(cluster.world());
     let asking = ask::<M>(scenario, seed, nodes);
     let answer = cluster.world().spawn(CLIENTS, asking);

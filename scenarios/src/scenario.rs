@@ -15,6 +15,8 @@ pub struct Scenario {
     pub story: &'static str,
     /// How many nodes there are.
     pub nodes: u16,
+    /// How many machines stand by that may join them.
+    pub reserve: u16,
     /// What happens to them.
     pub faults: Faults,
     /// What clients ask.
@@ -43,6 +45,8 @@ pub enum Faults {
         /// Counts of which at least one must have been seen, or the run has shown nothing.
         marks: &'static [&'static str],
     },
+    /// Disks that sync nothing, and losses of power: more than any cluster can survive.
+    Lies,
     /// Whichever the seed draws of all that the cluster has to survive, as hard as it says.
     Swarm,
 }
@@ -62,11 +66,22 @@ impl Scenario {
     /// Everything that a run of this scenario varies.
     #[must_use]
     pub fn options(&self, seed: Seed) -> Options {
-        let swarm = Options::swarm(self.nodes, seed);
+        let swarm = Options {
+            reserve: self.reserve,
+            ..Options::swarm(self.nodes, seed)
+        };
         match self.faults {
             Faults::Swarm => swarm,
             Faults::None => Options {
                 faults: Vec::new(),
+                drift_per_million: 0,
+                buggify: false,
+                ..swarm
+            },
+            Faults::Lies => Options {
+                faults: vec![(Kind::CrashAll, 1)],
+                fault_every: Duration::from_secs(1),
+                fault_lasts: Duration::from_millis(500),
                 drift_per_million: 0,
                 ..swarm
             },
@@ -90,7 +105,7 @@ impl Scenario {
     pub fn is_shown_by(&self, fired: impl Fn(&str) -> u64) -> bool {
         match self.faults {
             // A seed may draw no fault for a short run, and says so in the options.
-            Faults::None | Faults::Swarm => true,
+            Faults::None | Faults::Lies | Faults::Swarm => true,
             Faults::Of { marks, .. } => marks.iter().any(|mark| fired(mark) > 0),
         }
     }

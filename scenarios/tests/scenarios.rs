@@ -1,7 +1,9 @@
 //! Every scenario on both worlds, from a few seeds.
 
+use std::collections::BTreeSet;
+
 use quorate_reports::Verdict;
-use quorate_scenarios::{WorldName, catalog, run};
+use quorate_scenarios::{Faults, WorldName, catalog, run};
 use quorate_sim::determinism::same;
 use quorate_sim::seed::Seed;
 use quorate_sim::trace::Keep;
@@ -20,6 +22,7 @@ fn seeds(name: &str) -> &'static [u64] {
 
 fn passes(name: &str, world: WorldName) {
     let scenario = catalog::find(name).expect("it is in the catalog");
+    let mut fired = BTreeSet::new();
     for seed in seeds(name) {
         let report = run(scenario, Seed::new(*seed), world, Keep::Last(1)).report;
         println!("{}", quorate_reports::text::page(&report));
@@ -29,6 +32,14 @@ fn passes(name: &str, world: WorldName) {
             "{}\nagain: {}",
             report.reason,
             report.repeat
+        );
+        fired.extend(report.faults.into_keys());
+    }
+    if let Faults::Of { marks, .. } = scenario.faults {
+        let all = marks.iter().all(|mark| fired.contains(*mark));
+        assert!(
+            all,
+            "of {marks:?} the seeds of this test have shown {fired:?}"
         );
     }
 }

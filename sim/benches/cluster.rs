@@ -1,8 +1,9 @@
-//! How much simulated time, and how many acknowledged writes, a CPU-second buys: three real nodes on both worlds.
+//! What a CPU-second buys: simulated time and acknowledged writes of real nodes on both worlds, with mutual TLS between them.
 //!
-//! `cargo bench -p quorate-sim --bench cluster`. The wire is plain; a row for a world idle and a row under load with a
-//! swarm of faults.
+//! `cargo bench -p quorate-sim --bench cluster`. Three nodes idle, under writes, and under writes with a swarm of faults; five
+//! nodes from nothing to a formed cluster; the memory of three nodes over an hour of their time; a hundred nodes.
 
+use std::process::Command;
 use std::time::Duration;
 
 use quorate_sim::cluster::{Cluster, in_cluster};
@@ -13,12 +14,22 @@ use quorate_sim::seed::Seed;
 use quorate_sim::simulator::Simulator;
 use quorate_sim::trace::Keep;
 use quorate_sim::turmoil::TurmoilWorld;
-use quorate_sim::world::SimulatedTime;
+use quorate_sim::world::{SimulatedTime, simulate};
+
+/// Set for a process that only measures its own memory, to the world that it shall have.
+const MEMORY_OF: &str = "QUORATE_SIM_MEMORY_OF";
+/// Writes that are under way at once, through one node after the other.
+const AT_ONCE: u32 = 256;
 
 fn main() {
+    match std::env::var(MEMORY_OF).as_deref() {
+        Ok(MadsimWorld::NAME) => return hour::<MadsimWorld>(),
+        Ok(_) => return hour::<TurmoilWorld>(),
+        Err(_) => {}
+    }
     println!(
-        "{:<8} {:<16} {:>10} {:>12} {:>14}",
-        "world", "load", "CPU s", "sim s/CPU-s", "writes/CPU-s"
+        "{:<8} {:<22} {:>8} {:>12} {:>13}",
+        "world", "load", "CPU s", "sim s/CPU s", "writes/CPU s"
     );
     for_world::<MadsimWorld>();
     for_world::<TurmoilWorld>();
@@ -26,16 +37,34 @@ fn main() {
 
 fn for_world<M: Simulator>() {
     row::<M>("idle", Options::none(3), |cluster| {
-        cluster.advance(Duration::from_secs(60));
+        cluster.advance(Duration::from_secs(120));
         0
     });
     row::<M>("writes", Options::none(3), |cluster| writes(cluster, None));
-    let seed = Seed::new(5);
-    row::<M>("writes, faults", Options::swarm(3, seed), |cluster| {
-        let nodes = cluster.world().hosts();
-        let plan = Schedule::new(&cluster.options().clone(), &nodes, seed);
-        writes(cluster, Some(plan))
+    for seed in [5, 6, 7] {
+        let seed = Seed::new(seed);
+        let load = format!("writes, swarm of seed {seed}");
+        row::<M>(&load, Options::swarm(3, seed), |cluster| {
+            let nodes = cluster.world().hosts();
+            let plan = Schedule::new(&cluster.options().clone(), &nodes, seed);
+            writes(cluster, Some(plan))
+        });
+    }
+    let cpu = formed::<M>(5, 20, |_| ());
+    println!("{:<8} five nodes form: {:.1} CPU ms", M::NAME, cpu * 1e3);
+    let cpu = formed::<M>(100, 1, |cluster| {
+        let cpu = cpu_seconds();
+        cluster.advance(Duration::from_secs(10));
+        let speed = 10.0 / (cpu_seconds() - cpu);
+        println!(
+            "{:<8} a hundred nodes idle: {speed:.1} sim s/CPU s",
+            M::NAME
+        );
     });
+    println!("{:<8} a hundred nodes form: {cpu:.1} CPU s", M::NAME);
+    let this = std::env::current_exe().expect("a running program has a file");
+    let child = Command::new(this).env(MEMORY_OF, M::NAME).status();
+    assert!(child.expect("it can be run again").success());
 }
 
 fn row<M: Simulator>(
@@ -52,7 +81,7 @@ fn row<M: Simulator>(
         );
         let (speed, rate) = (time / cpu, f64::from(acknowledged) / cpu);
         println!(
-            "{:<8} {load:<16} {cpu:>10.2} {speed:>12.0} {rate:>14.0}",
+            "{:<8} {load:<22} {cpu:>8.2} {speed:>12.0} {rate:>13.0}",
             M::NAME
         );
     });
@@ -67,9 +96,42 @@ fn writes<M: Simulator>(cluster: &mut Cluster<'_, M>, mut plan: Option<Schedule>
             cluster.suffer(plan, Duration::from_millis(200));
         }
         round += 1;
-        acknowledged += cluster.put_many(1 + round % 3, 32);
+        acknowledged += cluster.put_many(1 + round % 3, AT_ONCE);
     }
     acknowledged
+}
+
+/// The CPU seconds, on average, that it takes so many nodes to become a cluster.
+fn formed<M: Simulator>(nodes: u16, times: u32, then: impl Fn(&mut Cluster<'_, M>) + Sync) -> f64 {
+    let mut all = 0.0;
+    for seed in 0..times {
+        all += simulate::<M, f64>(Seed::new(seed.into()), Keep::Last(1), |world| {
+            let before = cpu_seconds();
+            let mut cluster = Cluster::plug(world, Options::none(nodes));
+            let formed = cluster.form(Duration::from_secs(1_800));
+            let cpu = cpu_seconds() - before;
+            if let Err(reason) = formed {
+                println!("{:<8} {nodes} nodes do not form: {reason}", M::NAME);
+            }
+            then(&mut cluster);
+            cpu
+        });
+    }
+    all / f64::from(times)
+}
+
+/// An hour of three nodes with a few writes a minute, and what it takes at most.
+fn hour<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(5), Options::none(3), Keep::Last(100), |cluster| {
+        for minute in 0..60 {
+            cluster.advance(Duration::from_secs(60));
+            let _ = cluster.put_many(1 + minute % 3, 10);
+        }
+    });
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let most = most.map_or("unknown", str::trim);
+    println!("{:<8} an hour of three nodes: {most} at most", M::NAME);
 }
 
 /// What this thread has used, as the kernel counts it.

@@ -15,16 +15,18 @@
 //!
 //! Nodes are numbered from 1; the first makes the cluster and the others join it, each as production's nodes do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use quorate::config::{Beginning, ClientAccess, NodeConfig};
+use quorate::ids::NodeId;
 use quorate::join::JoinLine;
 use quorate::membership::Policy;
 use quorate::node::{Inner, Invitation, Node, NodeError, Wipe, join};
+use quorate::proto::admin::RemoveNodeRequest;
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::join::RoleWanted;
 use quorate::proto::store::command::Body;
@@ -35,7 +37,7 @@ use quorate::state::Response;
 use quorate::tls::Validity;
 
 use crate::disk::CrashMode;
-use crate::faults::Schedule;
+use crate::faults::{Fault, MemberChange, Schedule};
 use crate::host::HostId;
 use crate::invariants::Finding;
 use crate::liveness::{NodeStatus, NotYet, Presence, converged};
@@ -45,8 +47,8 @@ use crate::runtime::Simulated;
 use crate::seed::Seed;
 use crate::simulator::Simulator;
 use crate::sync::guard;
-use crate::trace::Keep;
-use crate::world::{Later, Outcome, SimulatedTime, Simulation, World, simulate};
+use crate::trace::{Keep, Place};
+use crate::world::{Answer, Later, Outcome, SimulatedTime, Simulation, World, simulate};
 
 /// How long a single request may take before the handle gives up on it; longer than a node's own patience.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -59,11 +61,26 @@ type NodeRuntime<M> = Simulated<<M as Simulator>::Substrate>;
 /// What the nodes of a cluster show, by machine.
 type Registry<R> = Arc<Mutex<BTreeMap<HostId, Shown<R>>>>;
 
-/// The line that the first node made for the others, once it has.
-type Line = Arc<Mutex<Option<JoinLine>>>;
+/// What the operator has laid out for the machines.
+type Desk = Arc<Mutex<Lines>>;
+
+/// The lines to join with.
+#[derive(Default)]
+struct Lines {
+    /// The one that the first node made for those that the cluster is formed of.
+    general: Option<JoinLine>,
+    /// Those that were made for one machine.
+    own: BTreeMap<HostId, JoinLine>,
+    /// Machines that join later, and so wait for a line of their own.
+    later: BTreeSet<HostId>,
+}
 
 /// The machine whose node makes the cluster.
 const FIRST: HostId = HostId::new(1);
+/// Nobody is let go when no more than so many would stay that are not about to change: as many as usually vote.
+const FEWEST: usize = 3;
+/// After so long somebody asks again for a change of the members that has not come about.
+const ASKED_AGAIN: Duration = Duration::from_secs(20);
 /// Longer than any run.
 const LINE_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -85,9 +102,32 @@ pub enum Failure {
 pub struct Cluster<'world, M: Simulator> {
     world: &'world mut Simulation<M>,
     options: Options,
+    /// Whose machines are members, or shall be.
     nodes: Vec<HostId>,
     registry: Registry<NodeRuntime<M>>,
+    desk: Desk,
+    /// Changes of the members that are not done yet.
+    changes: Vec<Wish>,
     timing: Timing,
+}
+
+/// A change of the members that somebody has asked for.
+struct Wish {
+    host: HostId,
+    what: Wanted,
+    /// What was asked of a node and not answered yet.
+    asked: Option<Answer<bool>>,
+    /// When it is asked again.
+    again: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Join,
+    /// The member of this id goes in order.
+    Leave(u64),
+    /// The member of this id, whose machine is dead, is removed.
+    Remove(u64),
 }
 
 /// Makes a world and a cluster in it, forms the cluster and gives it to `body`.
@@ -119,18 +159,23 @@ impl<'world, M: Simulator> Cluster<'world, M> {
     pub fn plug(world: &'world mut Simulation<M>, options: Options) -> Self {
         let nodes: Vec<HostId> = (1..=options.nodes).map(HostId::new).collect();
         let registry: Registry<NodeRuntime<M>> = Arc::default();
-        let invitation: Line = Arc::default();
+        let desk: Desk = Arc::default();
         let timing = Timing::default();
-        for (host, speed) in nodes.iter().zip(&options.disks) {
-            let (host, shown, line) = (*host, Arc::clone(&registry), Arc::clone(&invitation));
+        let machines = (1..=options.nodes + options.reserve).map(HostId::new);
+        // A machine in reserve is like one of the others.
+        for (host, speed) in machines.zip(options.disks.iter().cycle()) {
+            let (shown, lines) = (Arc::clone(&registry), Arc::clone(&desk));
             world.plug(
                 host,
                 Arc::new(move || {
-                    let (shown, line) = (Arc::clone(&shown), Arc::clone(&line));
-                    Box::pin(live::<NodeRuntime<M>>(host, timing, shown, line))
+                    let (shown, lines) = (Arc::clone(&shown), Arc::clone(&lines));
+                    Box::pin(live::<NodeRuntime<M>>(host, timing, shown, lines))
                 }),
             );
             world.machine(host).disk().set_speed(*speed);
+            if host.number() > options.nodes {
+                guard(&desk).later.insert(host);
+            }
         }
         let delay = Effect::Delay {
             least: options.delay_least,
@@ -142,6 +187,8 @@ impl<'world, M: Simulator> Cluster<'world, M> {
             options,
             nodes,
             registry,
+            desk,
+            changes: Vec::new(),
             timing,
         }
     }
@@ -161,7 +208,8 @@ impl<'world, M: Simulator> Cluster<'world, M> {
         };
         let formed = |cluster: &Self| {
             let nodes = cluster.status();
-            converged(&nodes, 0).is_ok() && nodes.iter().all(|node| node.voters == wanted)
+            let settled = |node: &NodeStatus| !node.keeps_log || node.voters == wanted;
+            converged(&nodes, 0).is_ok() && nodes.iter().all(settled)
         };
         let deadline = self.world.now() + bound;
         while !formed(self) {
@@ -239,22 +287,213 @@ impl<'world, M: Simulator> Cluster<'world, M> {
     /// Lets the faults of a plan happen for so long. Faults that are not over then end on their own, or with a heal.
     pub fn suffer(&mut self, plan: &mut Schedule, duration: Duration) {
         let deadline = self.world.now() + duration;
+        self.world.set_buggify(self.options.buggify);
         for planned in plan {
             let due = self.world.now() + planned.after;
             if due >= deadline {
                 break;
             }
-            self.world.advance(planned.after);
-            let _ = planned.fault.inject(self.world, planned.lasts);
+            self.wait_until(due);
+            match planned.fault {
+                Fault::Member(change) => drop(self.change(&change)),
+                fault => drop(fault.inject(self.world, planned.lasts)),
+            }
         }
+        self.wait_until(deadline);
+    }
+
+    /// Lets the cluster run, and sees to the changes of its members.
+    fn wait_until(&mut self, deadline: Duration) {
+        while self.world.now() < deadline {
+            let left = deadline.saturating_sub(self.world.now());
+            if self.changes.is_empty() {
+                self.world.advance(left);
+                return;
+            }
+            self.see_to_changes();
+            self.world.advance(left.min(RETRY));
+        }
+    }
+
+    /// Begins a change of the members, unless that is impossible now. It is done some time later, while the cluster suffers or
+    /// converges.
+    pub fn change(&mut self, change: &MemberChange) -> Outcome {
+        match *change {
+            MemberChange::Join => self.join_one(),
+            MemberChange::Leave(host) => self.go(host, Wanted::Leave),
+            MemberChange::Remove(host) => {
+                let outcome = self.go(host, Wanted::Remove);
+                if outcome == Outcome::Installed {
+                    let _ = self.world.kill(host);
+                }
+                outcome
+            }
+        }
+    }
+
+    /// Waits until every change of the members that was begun is done.
+    ///
+    /// # Errors
+    /// With the first that is not within `bound`.
+    pub fn settle(&mut self, bound: Duration) -> Result<(), NotYet> {
+        let deadline = self.world.now() + bound;
+        loop {
+            match self.settled() {
+                Err(reason) if self.world.now() >= deadline => return Err(reason),
+                Err(_) => self.world.advance(RETRY),
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    fn settled(&mut self) -> Result<(), NotYet> {
+        self.see_to_changes();
+        let Some(wish) = self.changes.first() else {
+            return Ok(());
+        };
+        let what = match wish.what {
+            Wanted::Join => "joined",
+            Wanted::Leave(_) => "left",
+            Wanted::Remove(_) => "been removed",
+        };
+        Err(NotYet::Unchanged(wish.host, what))
+    }
+
+    /// The first machine that has no part in the cluster is started, to join it.
+    fn join_one(&mut self) -> Outcome {
+        let mut machines = (1..=self.options.nodes + self.options.reserve).map(HostId::new);
+        let Some(host) = machines.find(|host| !self.nodes.contains(host)) else {
+            return Outcome::Skipped("all machines are members");
+        };
+        self.nodes.push(host);
+        guard(&self.desk).later.insert(host);
+        self.wish(host, Wanted::Join);
+        self.world.start(host)
+    }
+
+    /// A member is to go, as long as enough stay that do not.
+    fn go(&mut self, host: HostId, how: fn(u64) -> Wanted) -> Outcome {
+        let staying = self.nodes.len() - self.changes.len();
+        if !self.nodes.contains(&host) || self.changes.iter().any(|wish| wish.host == host) {
+            return Outcome::Skipped("is no member, or about to change");
+        }
+        if staying <= FEWEST {
+            return Outcome::Skipped("too few would stay");
+        }
+        let Some(inner) = self.inner(host) else {
+            return Outcome::Skipped("is not up");
+        };
+        self.wish(host, how(inner.who().node.0));
+        Outcome::Installed
+    }
+
+    fn wish(&mut self, host: HostId, what: Wanted) {
+        self.changes.push(Wish {
+            host,
+            what,
+            asked: None,
+            again: self.world.now(),
+        });
+    }
+
+    /// Looks which changes are done, and asks for the others again.
+    fn see_to_changes(&mut self) {
+        for mut wish in std::mem::take(&mut self.changes) {
+            if self.is_done(&wish) {
+                self.finish(&wish);
+                continue;
+            }
+            let answered = wish.asked.as_ref().and_then(Answer::take);
+            if answered.is_some() {
+                wish.asked = None;
+            }
+            if wish.asked.is_none() || self.world.now() >= wish.again {
+                wish.asked = self.ask(&wish);
+                wish.again = self.world.now() + ASKED_AGAIN;
+            }
+            self.changes.push(wish);
+        }
+    }
+
+    /// Whether a change has come about: joined is who is up, gone is whose id some member that is up knows to be removed.
+    fn is_done(&self, wish: &Wish) -> bool {
+        let (Wanted::Leave(id) | Wanted::Remove(id)) = wish.what else {
+            return self.inner(wish.host).is_some();
+        };
+        let knows = |host: &HostId| {
+            let view = self.inner(*host).map(|inner| inner.view().get());
+            view.is_some_and(|view| view.tombstones.contains_key(&NodeId(id)))
+        };
+        let mut others = self.nodes.iter().filter(|host| **host != wish.host);
+        others.any(knows)
+    }
+
+    fn finish(&mut self, wish: &Wish) {
+        let done = match wish.what {
+            Wanted::Join => "member-joined",
+            Wanted::Leave(_) => "member-left",
+            Wanted::Remove(_) => "member-removed",
+        };
         self.world
-            .advance(deadline.saturating_sub(self.world.now()));
+            .count(Place::Host(wish.host), done, String::new());
+        if wish.what != Wanted::Join {
+            // What is left of it is of no use. The machine can join again, as another member.
+            let _ = self.world.kill(wish.host);
+            let _ = self.world.wipe(wish.host);
+            self.nodes.retain(|host| *host != wish.host);
+            let mut desk = guard(&self.desk);
+            desk.own.remove(&wish.host);
+            desk.later.insert(wish.host);
+        }
+    }
+
+    /// Asks a node for what is wished: for a line, or for a removal, one of those that stay; to leave, the one that goes.
+    fn ask(&mut self, wish: &Wish) -> Option<Answer<bool>> {
+        let going = |host: &HostId| self.changes.iter().any(|other| other.host == *host);
+        let able =
+            |host: &&HostId| **host != wish.host && !going(host) && self.inner(**host).is_some();
+        let at = match wish.what {
+            Wanted::Leave(_) => wish.host,
+            Wanted::Join | Wanted::Remove(_) => *self.nodes.iter().find(able)?,
+        };
+        let inner = self.inner(at)?;
+        let (host, desk) = (wish.host, Arc::clone(&self.desk));
+        let what = wish.what;
+        let asking = async move {
+            match what {
+                Wanted::Join => {
+                    let made = inner.invite(invitation(1, host.to_string())).await;
+                    made.map(|(line, _)| guard(&desk).own.insert(host, line))
+                        .is_ok()
+                }
+                Wanted::Leave(_) => inner.leave().await.is_ok(),
+                Wanted::Remove(id) => {
+                    let request = RemoveNodeRequest {
+                        node: NodeId(id).to_string(),
+                        force: true,
+                    };
+                    inner.remove(request).await.is_ok()
+                }
+            }
+        };
+        Some(self.world.spawn(at, asking))
     }
 
     /// Ends every fault and starts what is down.
     pub fn heal(&mut self) {
         let _ = self.world.heal();
-        for host in self.nodes.clone() {
+        let dead = |host: &HostId| {
+            let removed = |wish: &Wish| matches!(wish.what, Wanted::Remove(_));
+            let mut wishes = self.changes.iter();
+            wishes.any(|wish| wish.host == *host && removed(wish))
+        };
+        let alive: Vec<HostId> = self
+            .nodes
+            .iter()
+            .copied()
+            .filter(|host| !dead(host))
+            .collect();
+        for host in alive {
             let _ = self.world.start(host);
         }
     }
@@ -294,6 +533,32 @@ impl<'world, M: Simulator> Cluster<'world, M> {
         let inner = self.inner(HostId::new(number))?;
         let certificate = inner.replica().peers().tls().certificate();
         Some(Validity::of(&certificate).ok()?.not_after)
+    }
+
+    /// Whether a node votes, as it believes itself.
+    #[must_use]
+    pub fn votes(&self, number: u16) -> bool {
+        let replica = self.replica(HostId::new(number));
+        let metrics = replica.as_ref().and_then(|replica| replica.metrics());
+        let me = replica.map(|replica| replica.peers().identity().node);
+        metrics.zip(me).is_some_and(|(metrics, me)| {
+            let membership = metrics.membership_config.membership();
+            membership.voter_ids().any(|voter| voter == me)
+        })
+    }
+
+    /// Hands leadership from one node to another.
+    ///
+    /// # Errors
+    /// When the first does not lead, or the other may not.
+    pub fn hand_over(&mut self, from: u16, to: u16) -> Result<(), Failure> {
+        let heir = self.inner(HostId::new(to)).map(|inner| inner.who().node);
+        let heir = heir.ok_or_else(|| Failure::Refused(format!("n{to} is not up")))?;
+        let moved = self.on(
+            from,
+            |replica| async move { replica.move_leader(heir).await },
+        )?;
+        moved.map_err(|error| Failure::Refused(format!("{error:?}")))
     }
 
     /// What the nodes show, a line each, with what their planners wait for: for the report of a failure.
@@ -446,15 +711,17 @@ impl<'world, M: Simulator> Cluster<'world, M> {
             Some(Shown::Starting(why)) => Presence::Starting(why.clone()),
             None => Presence::Starting(String::new()),
         };
+        let inner = self.inner(host);
         let replica = self.replica(host);
         let metrics = replica.as_ref().and_then(|replica| replica.metrics());
         let metrics = metrics.as_ref();
         NodeStatus {
             host,
             presence,
+            keeps_log: inner.as_ref().is_none_or(|inner| inner.holds_log()),
             term: metrics.map_or(0, |metrics| metrics.current_term),
-            leader: metrics
-                .and_then(|metrics| metrics.current_leader)
+            leader: inner
+                .and_then(|inner| inner.leader())
                 .map(|leader| leader.0),
             applied: metrics
                 .and_then(|metrics| metrics.last_applied.as_ref())
@@ -478,7 +745,7 @@ impl<'world, M: Simulator> Cluster<'world, M> {
     /// The same, with the digests of their states.
     pub fn status_with_digests(&mut self) -> Vec<NodeStatus> {
         let mut nodes = self.status();
-        for node in &mut nodes {
+        for node in nodes.iter_mut().filter(|node| node.keeps_log) {
             let digest = self.on(node.host.number(), |replica| async move {
                 replica.digest().await
             });
@@ -506,13 +773,16 @@ impl<'world, M: Simulator> Cluster<'world, M> {
     }
 
     fn converged_now(&mut self) -> Result<(), NotYet> {
+        self.settled()?;
         let wanted = self.world.witness().highest_applied();
         converged(&self.status(), wanted).or_else(|reason| match reason {
             // Digests were not asked for yet.
             NotYet::StatesDiffer(..) => Ok(()),
             reason => Err(reason),
         })?;
-        for number in 1..=self.size() {
+        let writers = self.status();
+        let writers = writers.iter().filter(|node| node.keeps_log);
+        for number in writers.map(|node| node.host.number()) {
             let fresh = self.put(number, "converged", &number.to_string());
             fresh
                 .map_err(|failure| NotYet::WriteFails(format!("through n{number}: {failure:?}")))?;
@@ -630,14 +900,14 @@ impl<M: Simulator> Cut<'_, '_, M> {
 }
 
 /// What a machine's process does: starts its node, and again when it does not start.
-async fn live<R: Runtime>(host: HostId, timing: Timing, registry: Registry<R>, line: Line) {
+async fn live<R: Runtime>(host: HostId, timing: Timing, registry: Registry<R>, desk: Desk) {
     guard(&registry).insert(host, Shown::Starting("begins".to_owned()));
     loop {
-        match begin::<R>(host, timing, &line).await {
+        match begin::<R>(host, timing, &desk).await {
             Ok(node) => {
                 guard(&registry).insert(host, Shown::Up(Arc::downgrade(&node.handle())));
                 if host == FIRST {
-                    invite::<R>(&node, &line).await;
+                    invite::<R>(&node, &desk).await;
                 }
                 std::future::pending::<()>().await;
             }
@@ -653,16 +923,22 @@ async fn live<R: Runtime>(host: HostId, timing: Timing, registry: Registry<R>, l
 async fn begin<R: Runtime>(
     host: HostId,
     timing: Timing,
-    line: &Line,
+    desk: &Desk,
 ) -> Result<Node<R>, NodeError> {
     let config = config(host, timing);
-    if host == FIRST {
+    let later = guard(desk).later.contains(&host);
+    if host == FIRST && !later {
         return Node::start(config, Beginning::Usual).await;
     }
     let identity = R::disk().find(&config.data_dir.join("identity.json"));
     if !matches!(identity, Ok(Found::File)) {
         let line = loop {
-            if let Some(line) = guard(line).clone() {
+            let found = {
+                let desk = guard(desk);
+                let general = desk.general.as_ref().filter(|_| !later);
+                desk.own.get(&host).or(general).cloned()
+            };
+            if let Some(line) = found {
                 break line;
             }
             R::sleep(RETRY).await;
@@ -673,18 +949,21 @@ async fn begin<R: Runtime>(
 }
 
 /// The operator: has the first node make one line, which all the others join with.
-async fn invite<R: Runtime>(node: &Node<R>, line: &Line) {
-    while guard(line).is_none() {
-        let invitation = Invitation {
-            ttl: LINE_LIFE,
-            uses: 1_000,
-            role: RoleWanted::Any,
-            name: String::new(),
-        };
-        match node.handle().invite(invitation).await {
-            Ok((made, _)) => *guard(line) = Some(made),
+async fn invite<R: Runtime>(node: &Node<R>, desk: &Desk) {
+    while guard(desk).general.is_none() {
+        match node.handle().invite(invitation(1_000, String::new())).await {
+            Ok((made, _)) => guard(desk).general = Some(made),
             Err(_) => R::sleep(RETRY).await,
         }
+    }
+}
+
+fn invitation(uses: u32, name: String) -> Invitation {
+    Invitation {
+        ttl: LINE_LIFE,
+        uses,
+        role: RoleWanted::Any,
+        name,
     }
 }
 

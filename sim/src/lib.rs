@@ -17,6 +17,7 @@
 //! | `runtime.rs` | core's `Runtime` over either |
 //! | `world.rs` | what can be done to machines and links, and time |
 //! | `faults/` | faults as values, what a cluster has to survive, and the plan of a run |
+//! | `buggify.rs` | trouble at the named points of core |
 //! | `options.rs` | everything that a run varies, from the seed, in one line |
 //! | `invariants/` | what must hold at every moment, checked as it happens |
 //! | `cluster.rs` | a cluster of real nodes, driven in prose |
@@ -30,6 +31,7 @@ compile_error!(
      setting: unset it, or add the flag to it"
 );
 
+pub mod buggify;
 pub mod clock;
 pub mod cluster;
 pub mod determinism;

@@ -17,6 +17,8 @@ pub struct NodeStatus {
     pub host: HostId,
     /// Whether its replica is up.
     pub presence: Presence,
+    /// Whether it keeps a log and a state; a spare does not.
+    pub keeps_log: bool,
     /// Its term.
     pub term: u64,
     /// Who leads, as it believes.
@@ -68,6 +70,8 @@ pub enum NotYet {
     },
     /// States differ, though the same is applied.
     StatesDiffer(HostId, HostId),
+    /// A change of the members has not come about.
+    Unchanged(HostId, &'static str),
     /// A fresh write does not succeed.
     WriteFails(String),
 }
@@ -90,6 +94,7 @@ impl fmt::Display for NotYet {
                 wanted,
             } => write!(f, "{host} has applied {applied} of {wanted}"),
             Self::StatesDiffer(one, other) => write!(f, "the states of {one} and {other} differ"),
+            Self::Unchanged(host, what) => write!(f, "{host} has not {what} yet"),
             Self::WriteFails(why) => write!(f, "a fresh write fails: {why}"),
         }
     }
@@ -121,7 +126,7 @@ pub fn converged(nodes: &[NodeStatus], wanted: u64) -> Result<(), NotYet> {
         if node.joint {
             return Err(NotYet::Joint(host));
         }
-        if node.applied < wanted {
+        if node.keeps_log && node.applied < wanted {
             return Err(NotYet::Behind {
                 host,
                 applied: node.applied,
@@ -129,9 +134,11 @@ pub fn converged(nodes: &[NodeStatus], wanted: u64) -> Result<(), NotYet> {
             });
         }
     }
-    let differs = nodes
-        .iter()
-        .find(|node| node.applied == first.applied && node.digest != first.digest);
+    let mut keepers = nodes.iter().filter(|node| node.keeps_log);
+    let Some(first) = keepers.next() else {
+        return Ok(());
+    };
+    let differs = keepers.find(|node| node.applied == first.applied && node.digest != first.digest);
     differs.map_or(Ok(()), |node| {
         Err(NotYet::StatesDiffer(first.host, node.host))
     })
@@ -153,6 +160,7 @@ mod tests {
         NodeStatus {
             host: HostId::new(number),
             presence: Presence::Up,
+            keeps_log: true,
             term: 3,
             leader: Some(7),
             applied: 50,
@@ -203,6 +211,20 @@ mod tests {
                 .to_string()
                 .contains("full")
         );
+    }
+
+    #[test]
+    fn spare_need_not_have_applied_anything() {
+        let mut nodes = [node(1), node(2), node(3)];
+        nodes[2] = NodeStatus {
+            keeps_log: false,
+            applied: 0,
+            digest: None,
+            ..node(3)
+        };
+        assert_eq!(converged(&nodes, 50), Ok(()));
+        nodes[2].keeps_log = true;
+        assert!(matches!(converged(&nodes, 50), Err(NotYet::Behind { .. })));
     }
 
     #[test]

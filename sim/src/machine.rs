@@ -18,6 +18,7 @@ use quorate::runtime::{Event, TaskEnd};
 use rand::rngs::SmallRng;
 use tokio::sync::oneshot;
 
+use crate::buggify::{Points, Stumble};
 use crate::clock::MachineClock;
 use crate::disk::{Disk, Mount};
 use crate::host::HostId;
@@ -39,6 +40,7 @@ pub struct Machine {
     gate: Mutex<Gate>,
     panics: Mutex<Vec<String>>,
     witness: Witness,
+    points: Mutex<Points>,
 }
 
 /// Holds the tasks of a paused machine back.
@@ -72,6 +74,7 @@ impl Machine {
             gate: Mutex::new(Gate::default()),
             panics: Mutex::new(Vec::new()),
             witness,
+            points: Mutex::new(Points::new(seed.labelled("points"))),
         })
     }
 
@@ -128,6 +131,36 @@ impl Machine {
     #[must_use]
     pub fn take_panics(&self) -> Vec<String> {
         std::mem::take(&mut guard(&self.panics))
+    }
+
+    /// The named points of core, as this machine meets them.
+    pub fn points(&self) -> MutexGuard<'_, Points> {
+        guard(&self.points)
+    }
+
+    /// A task passes a point.
+    pub(crate) fn stumble(&self, point: &'static str, elapsed: Duration) -> Option<Stumble> {
+        let stumble = self.points().stumble(point)?;
+        self.note(point, stumble, elapsed);
+        if let Stumble::Crash(_) = stumble {
+            self.disk.cut_power();
+        }
+        Some(stumble)
+    }
+
+    /// Whether what a task does fails at a point.
+    pub(crate) fn fails(&self, point: &'static str, elapsed: Duration) -> bool {
+        let fails = self.points().fails(point);
+        if fails {
+            self.note(point, Stumble::Fail, elapsed);
+        }
+        fails
+    }
+
+    fn note(&self, point: &'static str, stumble: Stumble, elapsed: Duration) {
+        let detail = Detail::Text(stumble.to_string());
+        self.trace
+            .record(elapsed, Place::Host(self.id), point, detail);
     }
 
     /// A node on it did something.

@@ -19,6 +19,8 @@ use crate::seed::Seed;
 pub struct Options {
     /// How many nodes there are.
     pub nodes: u16,
+    /// How many machines stand by that may join them.
+    pub reserve: u16,
     /// The speed of each node's disk, in the order of nodes.
     pub disks: Vec<DiskSpeed>,
     /// A message between machines takes at least this long.
@@ -33,6 +35,8 @@ pub struct Options {
     pub fault_lasts: Duration,
     /// How far a clock drifts at most, in millionths.
     pub drift_per_million: i32,
+    /// Whether the named points of core make trouble.
+    pub buggify: bool,
 }
 
 impl Options {
@@ -41,6 +45,7 @@ impl Options {
     pub fn none(nodes: u16) -> Self {
         Self {
             nodes,
+            reserve: 0,
             disks: vec![DiskSpeed::syncing_in(Duration::from_millis(1)); nodes.into()],
             delay_least: Duration::from_micros(200),
             delay_most: Duration::from_millis(2),
@@ -48,6 +53,7 @@ impl Options {
             fault_every: Duration::from_secs(3600),
             fault_lasts: Duration::ZERO,
             drift_per_million: 0,
+            buggify: false,
         }
     }
 
@@ -87,6 +93,8 @@ impl Options {
             fault_every: every,
             fault_lasts: lasts,
             drift_per_million: drift,
+            // Of a stream of its own: what was drawn before it stays.
+            buggify: seed.labelled("buggify").rng().random_bool(0.75),
             ..Self::drawn(nodes, &mut rng)
         }
     }
@@ -115,7 +123,7 @@ impl Options {
 
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nodes={} syncs=", self.nodes)?;
+        write!(f, "nodes={} reserve={} syncs=", self.nodes, self.reserve)?;
         for (index, disk) in self.disks.iter().enumerate() {
             write!(f, "{}{:?}", if index == 0 { "" } else { "," }, disk.sync)?;
         }
@@ -133,7 +141,11 @@ impl fmt::Display for Options {
             )?;
         }
         let (every, lasts, drift) = (self.fault_every, self.fault_lasts, self.drift_per_million);
-        write!(f, " every={every:?} lasts={lasts:?} drift={drift}ppm")
+        let buggify = if self.buggify { "on" } else { "off" };
+        write!(
+            f,
+            " every={every:?} lasts={lasts:?} drift={drift}ppm buggify={buggify}"
+        )
     }
 }
 

@@ -13,6 +13,7 @@ use quorate::runtime::{Event, Instant, Listener, Runtime, TaskEnd, TaskHandle, W
 use rand::Rng;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::buggify::Stumble;
 use crate::clock::MachineClock;
 use crate::disk::Mount;
 use crate::host::HostId;
@@ -133,12 +134,40 @@ impl<S: Substrate> Runtime for Simulated<S> {
         here().mount.clone()
     }
 
+    async fn stumble(point: &'static str) {
+        let life = here();
+        match life.machine.stumble(point, S::elapsed()) {
+            None | Some(Stumble::Fail) => {}
+            Some(Stumble::Yield) => yield_once().await,
+            Some(Stumble::Delay(time)) => S::wait(time).await,
+            // The world drops this task when it sees that the power is gone.
+            Some(Stumble::Crash(_)) => std::future::pending().await,
+        }
+    }
+
+    fn fails(point: &'static str) -> bool {
+        here().machine.fails(point, S::elapsed())
+    }
+
     fn observe(event: impl FnOnce() -> Event) {
         // A destructor of a dying machine does nothing any more that anyone could rely on.
         if let Some(life) = current().filter(|life| !life.is_over()) {
             life.machine.tell(S::elapsed(), &event());
         }
     }
+}
+
+/// Lets everything go first that is ready.
+async fn yield_once() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// `host:port`, where a host of all zeros or of the loopback is the own machine.

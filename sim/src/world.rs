@@ -304,6 +304,14 @@ impl<M: Simulator> Simulation<M> {
         self.restarts.insert(host, delay);
     }
 
+    /// Lets the named points of core make trouble, or not.
+    pub fn set_buggify(&mut self, on: bool) {
+        let run = on.then(|| self.seed.labelled("buggify"));
+        for slot in self.slots.values() {
+            slot.machine.points().switch(run);
+        }
+    }
+
     /// How often each fault fired, those of the disks included.
     #[must_use]
     pub fn fired(&self) -> BTreeMap<&'static str, u64> {
@@ -311,6 +319,9 @@ impl<M: Simulator> Simulation<M> {
         for slot in self.slots.values() {
             for (fault, times) in slot.machine.disk().fired() {
                 *fired.entry(fault.name()).or_default() += times;
+            }
+            for (point, times) in slot.machine.points().fired() {
+                *fired.entry(point).or_default() += times;
             }
         }
         fired
@@ -369,7 +380,8 @@ impl<M: Simulator> Simulation<M> {
         for host in dark {
             self.count(Place::Host(host), "power-lost", String::new());
             self.drop_process(host);
-            if let Some(delay) = self.restarts.remove(&host) {
+            let of_point = self.machine(host).points().take_dark();
+            if let Some(delay) = self.restarts.remove(&host).or(of_point) {
                 self.later(delay, Later::Start(host));
             }
         }
@@ -575,6 +587,7 @@ impl<M: Simulator> World for Simulation<M> {
     fn heal(&mut self) -> Outcome {
         let now = self.now();
         self.network.heal();
+        self.set_buggify(false);
         for slot in self.slots.values() {
             slot.machine.clock().heal(now);
             slot.machine.disk().heal();

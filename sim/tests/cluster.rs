@@ -1,19 +1,22 @@
 //! Whole clusters of real nodes: they form, are cut and crashed, heal, and repeat by their seed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use quorate_sim::cluster::{Cluster, Failure, in_cluster};
 use quorate_sim::determinism::{Recording, same, twice};
 use quorate_sim::disk::{DiskFaults, Rate};
-use quorate_sim::faults::Schedule;
+use quorate_sim::faults::{MemberChange, Schedule};
 use quorate_sim::host::HostId;
 use quorate_sim::invariants::{Finding, Violation};
 use quorate_sim::madsim::MadsimWorld;
+use quorate_sim::net::groups;
 use quorate_sim::options::Options;
 use quorate_sim::seed::Seed;
 use quorate_sim::simulator::Simulator;
-use quorate_sim::trace::Keep;
+use quorate_sim::trace::{Digest, Keep};
 use quorate_sim::turmoil::TurmoilWorld;
+use quorate_sim::world::{Outcome, World};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -29,13 +32,28 @@ macro_rules! stories {
 
 stories![
     leader_that_is_cut_off_is_replaced_and_comes_back,
+    first_test_of_a_newcomer_passes_and_repeats,
     power_loss_of_all_nodes_loses_nothing_acknowledged,
     same_seed_is_the_same_run_whatever_the_host_does_meanwhile,
     another_process_runs_the_same,
     disk_that_ignores_syncs_is_seen_at_the_store,
     swarms_of_faults_break_no_invariant,
     certificates_renew_themselves_and_clocks_may_be_an_hour_off,
+    named_points_make_trouble_and_the_run_repeats,
 ];
+
+/// See the open findings in this folder's README.
+#[test]
+#[ignore = "an open finding: it does not find its way back"]
+fn node_cut_off_while_members_changed_finds_its_way_back_on_madsim() {
+    node_cut_off_while_members_changed_finds_its_way_back::<MadsimWorld>();
+}
+
+#[test]
+#[ignore = "an open finding: it does not find its way back"]
+fn node_cut_off_while_members_changed_finds_its_way_back_on_turmoil() {
+    node_cut_off_while_members_changed_finds_its_way_back::<TurmoilWorld>();
+}
 
 fn leader_that_is_cut_off_is_replaced_and_comes_back<M: Simulator>() {
     in_cluster::<M, _>(Seed::new(1), Options::none(3), Keep::Last(60), |cluster| {
@@ -56,6 +74,29 @@ fn leader_that_is_cut_off_is_replaced_and_comes_back<M: Simulator>() {
         assert_eq!(cluster.get(leader, "key").as_deref(), Some("after"));
         cluster.assert_sound();
     });
+}
+
+/// The test that this folder's README shows, line by line.
+fn first_test<M: Simulator>() -> Recording {
+    in_cluster::<M, _>(Seed::new(1), Options::none(3), Keep::All, |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        cluster.put(leader, "key", "before").expect("acknowledged");
+        cluster.partition(&[leader]).heal_after(secs(5));
+        cluster
+            .put_through(leader, "key", "after")
+            .expect("the others go on");
+        cluster
+            .converge(secs(30))
+            .expect("the leader that was cut off comes back");
+        assert_eq!(cluster.get(leader, "key").as_deref(), Some("after"));
+        cluster.assert_sound();
+        Recording::of(cluster.world().trace())
+    })
+}
+
+fn first_test_of_a_newcomer_passes_and_repeats<M: Simulator>() {
+    let recording = twice(first_test::<M>).unwrap_or_else(|difference| panic!("{difference}"));
+    assert!(recording.events > 100);
 }
 
 fn power_loss_of_all_nodes_loses_nothing_acknowledged<M: Simulator>() {
@@ -147,15 +188,52 @@ fn same_seed_is_the_same_run_whatever_the_host_does_meanwhile<M: Simulator>() {
     assert_ne!(recording.digest, run(12).digest);
 }
 
-/// Set for the process that only tells its digest.
+/// Nothing else fails: what is counted comes from the points alone.
+fn named_points_make_trouble_and_the_run_repeats<M: Simulator>() {
+    let run = |seed, buggify| {
+        let options = Options {
+            buggify,
+            ..Options::none(3)
+        };
+        in_cluster::<M, _>(seed, options, Keep::All, |cluster| {
+            let mut plan = Schedule::new(&cluster.options().clone(), &[], seed);
+            let acknowledged = suffer_and_write(cluster, &mut plan, 12);
+            cluster.heal();
+            cluster.converge(secs(60)).expect("it goes on");
+            cluster.assert_sound();
+            assert!(acknowledged > 0);
+            let fired = cluster.world().fired().into_keys();
+            let of_points: Vec<&str> = fired.filter(|name| name.starts_with("buggify/")).collect();
+            (Recording::of(cluster.world().trace()), of_points)
+        })
+    };
+    let mut points = BTreeSet::new();
+    for seed in [4, 5, 6, 7].map(Seed::new) {
+        let ((first, fired), (second, _)) = (run(seed, true), run(seed, true));
+        same(&first, &second).unwrap_or_else(|difference| panic!("{difference}"));
+        points.extend(fired);
+    }
+    assert!(points.len() >= 4, "only {points:?} made trouble");
+    let (_, fired) = run(Seed::new(4), false);
+    assert!(fired.is_empty(), "{fired:?}");
+}
+
+/// Set for the process that only tells what happened in it.
 const CHILD: &str = "QUORATE_SIM_TELLS_ITS_DIGEST";
 
+/// With faults, points of trouble and TLS on; the first line that differs is printed.
 fn another_process_runs_the_same<M: Simulator>() {
-    let digest = swarm::<M>(12, Keep::Last(1), || ()).digest.to_string();
+    const LINE: &str = "traced: ";
+    const DIGEST: &str = "digest: ";
+    let here = swarm::<M>(12, Keep::All, || ());
     if std::env::var_os(CHILD).is_some() {
-        println!("digest={digest}");
+        for line in &here.lines {
+            println!("{LINE}{line}");
+        }
+        println!("{DIGEST}{}", here.digest);
         return;
     }
+    assert!(!Options::swarm(3, Seed::new(12)).faults.is_empty());
     let this = std::env::current_exe().expect("a running test has a file");
     let name = format!("{}::another_process_runs_the_same", M::NAME);
     let child = std::process::Command::new(this)
@@ -163,7 +241,18 @@ fn another_process_runs_the_same<M: Simulator>() {
         .env(CHILD, "1")
         .output();
     let told = String::from_utf8_lossy(&child.expect("it can be run again").stdout).into_owned();
-    assert!(told.contains(&format!("digest={digest}")), "{told}");
+    let lines = told.lines().filter_map(|line| line.strip_prefix(LINE));
+    let there = Recording {
+        lines: lines.map(str::to_owned).collect(),
+        events: here.events,
+        digest: Digest::new(),
+    };
+    let digest = told.lines().find_map(|line| line.strip_prefix(DIGEST));
+    if digest != Some(here.digest.to_string().as_str()) {
+        let difference = same(&here, &there).expect_err("the digests differ");
+        panic!("in another process {difference}");
+    }
+    assert_eq!(here.lines, there.lines);
 }
 
 /// The whole rig, seen to see: a disk that lies about one thing.
@@ -187,6 +276,47 @@ fn disk_that_ignores_syncs_is_seen_at_the_store<M: Simulator>() {
         let seen = |finding: &Finding| matches!(finding.violation, Violation::EntriesLost { host, .. } if host == liar);
         assert!(findings.iter().any(seen), "{findings:?}");
         assert!(cluster.world().fired()["disk-ignored-sync"] > 0);
+    });
+}
+
+/// T3: who was cut off meanwhile knows the members of yesterday, and is called by a leader of whom it has never heard.
+fn node_cut_off_while_members_changed_finds_its_way_back<M: Simulator>() {
+    let options = Options {
+        reserve: 1,
+        ..Options::none(4)
+    };
+    in_cluster::<M, _>(Seed::new(7), options, Keep::Last(60), |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        let followers: Vec<u16> = (1..=4)
+            .filter(|number| *number != leader && cluster.votes(*number))
+            .collect();
+        let [away, leaving] = followers[..] else {
+            panic!("two of three voters follow: {followers:?}")
+        };
+        let host = HostId::new;
+        let others = (1..=5).filter(|number| *number != away).map(host).collect();
+        let cut = cluster.cut(groups(&[vec![host(away)], others])).rules();
+        for change in [MemberChange::Join, MemberChange::Leave(host(leaving))] {
+            assert_eq!(cluster.change(&change), Outcome::Installed);
+            cluster.settle(secs(120)).expect("the others go on");
+        }
+        let moved = (0..240).find_map(|_| {
+            cluster.advance(Duration::from_millis(500));
+            let leads = cluster.leader()?;
+            cluster.hand_over(leads, 5).ok()
+        });
+        moved.unwrap_or_else(|| panic!("the newcomer may lead\n{}", cluster.describe()));
+        cluster.put(5, "key", "value").expect("acknowledged");
+        assert_eq!(cluster.get(away, "key"), None);
+        let _ = cluster.world().mend(&cut);
+        if let Err(reason) = cluster.converge(secs(60)) {
+            let nodes = cluster.describe();
+            panic!("n{away} does not find its way back: {reason}\n{nodes}");
+        }
+        assert_eq!(cluster.get(away, "key").as_deref(), Some("value"));
+        cluster.assert_sound();
+        let fired = cluster.world().fired();
+        assert_eq!((fired["member-joined"], fired["member-left"]), (1, 1));
     });
 }
 
@@ -221,8 +351,7 @@ fn certificates_renew_themselves_and_clocks_may_be_an_hour_off<M: Simulator>() {
 
 /// Which seeds the swarms run: a few here, as many as one likes with `QUORATE_SIM_SEEDS=FIRST..END`.
 ///
-/// They end before seed 112, which once showed the finding on failing syncs in this folder's README; that is open still, though
-/// the seed takes another course since nodes speak TLS.
+/// They end before seed 110, which shows the finding on failing syncs in this folder's README on turmoil; that is open still.
 fn seeds() -> std::ops::Range<u64> {
     let given = std::env::var("QUORATE_SIM_SEEDS").ok();
     let range = given
@@ -232,7 +361,7 @@ fn seeds() -> std::ops::Range<u64> {
             let number = |text: &str| text.parse().expect("FIRST..END are numbers");
             number(first)..number(end)
         });
-    range.unwrap_or(100..112)
+    range.unwrap_or(100..110)
 }
 
 fn swarms_of_faults_break_no_invariant<M: Simulator>() {

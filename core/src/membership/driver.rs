@@ -24,6 +24,7 @@ use crate::node::Inner;
 use crate::proto::{peer, store};
 use crate::raft::replica::Replica;
 use crate::raft::types::{Metrics, StoredMembership, term_of};
+use crate::runtime::buggify::stumble;
 use crate::runtime::{Instant, Runtime, WallTime};
 use crate::state::command;
 use crate::tls::validity::NODE_LIFE;
@@ -339,12 +340,14 @@ impl<R: Runtime> Driver<R> {
                     &change.roles,
                 )));
                 let standbys = standbys_after(members, &change);
+                stumble!(R, "buggify/roles.decided");
                 self.replica
                     .change_membership(change.voters, standbys, Some(&command), &sight.membership)
                     .await
             }
             Step::TransferLeadership { to, .. } => {
                 let raft = self.replica.raft().ok_or("raft does not run")?;
+                stumble!(R, "buggify/leadership.planned");
                 raft.trigger()
                     .transfer_leader(to)
                     .await

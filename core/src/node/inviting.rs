@@ -14,6 +14,7 @@ use crate::proto::join::{RelayedSubmit, RoleWanted, SubmitReply};
 use crate::proto::store::command::Body;
 use crate::proto::store::{self, MemberAdmit, TokenAdd, TokenRevoke};
 use crate::raft::proposer::ProposeError;
+use crate::runtime::buggify::stumble;
 use crate::runtime::{Instant, Runtime};
 use crate::state::{FEATURE_LEVEL, Rejection, Response, StateError, SystemResponse};
 use crate::tls::{NodeSubject, PublicKey, name};
@@ -180,7 +181,10 @@ impl<R: Runtime> Host for Inner<R> {
         if !self.is_written_down().await {
             return Proposal::Undecided;
         }
-        match self.accepted(Body::MemberAdmit(admission)).await {
+        stumble!(R, "buggify/join.judged");
+        let answer = self.accepted(Body::MemberAdmit(admission)).await;
+        stumble!(R, "buggify/join.admitted");
+        match answer {
             Ok(SystemResponse::Admitted(member)) => Proposal::Admitted(member),
             Err(InviteError::Rejected(rejection)) => Proposal::Rejected(rejection),
             Ok(SystemResponse::Done) | Err(_) => Proposal::Undecided,

@@ -9,6 +9,7 @@ use super::NodeError;
 use super::inner::Inner;
 use crate::membership::Role;
 use crate::raft::replica::{Replica, Stores};
+use crate::runtime::buggify::stumble;
 use crate::runtime::{Event, Runtime};
 
 impl<R: Runtime> Inner<R> {
@@ -44,6 +45,7 @@ impl<R: Runtime> Inner<R> {
     async fn take_up_log(&self) -> Result<(), NodeError> {
         tracing::info!("this node holds data from now on");
         Replica::<R>::make_stores(self.replica().place())?;
+        stumble!(R, "buggify/role.stores-made");
         self.note_holds_log(true)?;
         self.replica().start(Stores::Existing).await?;
         // It has promised nothing yet: what peers remember of an earlier time as a standby died with that log.
@@ -57,6 +59,7 @@ impl<R: Runtime> Inner<R> {
         let row = view.members.get(&self.who().node);
         self.note_holds_log(false)?;
         R::observe(|| Event::LogGivenUp);
+        stumble!(R, "buggify/role.log-given-up");
         self.replica().close().await;
         if row.is_some_and(|row| row.leaving) {
             self.directory().keep_state()?;

@@ -20,6 +20,7 @@ use super::peers::Peers;
 use super::types::NodeRaft;
 use crate::ids::NodeId;
 use crate::proto::peer::{self, read_index_response};
+use crate::runtime::buggify::{fails, stumble};
 use crate::runtime::{Runtime, timeout, watch};
 
 /// Why no index could be had.
@@ -186,7 +187,12 @@ impl<R: Runtime> Shared<R> {
     }
 
     async fn index_here(&self) -> Result<u64, ReadError> {
-        match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await;
+        stumble!(R, "buggify/read.index-named");
+        if fails!(R, "buggify/read.unsure") {
+            return Err(ReadError::NoQuorum);
+        }
+        match linearizer {
             Ok(linearizer) => Ok(linearizer.read_log_id().index()),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(ReadError::NotLeader(forward.leader_id))

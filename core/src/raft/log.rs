@@ -30,6 +30,7 @@ use super::journal::{Aside, Contents, Journal, JournalCheckpointer, JournalReade
 use super::types::{Entry, LogId, Types, Vote, term_of};
 use crate::database::{DatabaseError, Missing, Place};
 use crate::ids::NodeId;
+use crate::runtime::buggify::stumble;
 use crate::runtime::{Event, Instant, Runtime, Worker, watch};
 
 /// At most so many bytes of entries are handed out in one read for replication.
@@ -484,6 +485,7 @@ async fn write_queue<R: Runtime>(
                 R::observe(|| Event::LogTruncated { from: *from });
             }
         }
+        stumble!(R, "buggify/log.taken");
         unmoved += jobs.iter().map(Job::bytes).sum::<usize>();
         let steps: Vec<Step> = jobs.iter().map(Job::step).collect();
         let began = R::now();
@@ -502,6 +504,7 @@ async fn write_queue<R: Runtime>(
             u64::try_from((R::now() - began).as_micros()).unwrap_or(u64::MAX),
             Ordering::Relaxed,
         );
+        stumble!(R, "buggify/log.written");
         if !finish(&shared, jobs, written) {
             return;
         }

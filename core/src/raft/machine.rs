@@ -25,6 +25,7 @@ use super::telling;
 use super::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types, term_of};
 use crate::database::{Opened, Place, checkpoint};
 use crate::proto::store;
+use crate::runtime::buggify::stumble;
 use crate::runtime::{Event, Runtime, Worker, watch};
 use crate::state::{Applied, Durability, LAYOUT, Response, Snapshots, State, StateError, decode};
 
@@ -125,6 +126,7 @@ impl<R: Runtime> Machine<R> {
         let bytes = batch.iter().map(|(entry, _)| entry.payload.weight()).sum();
         let (entries, responders): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let state = Arc::clone(&self.state);
+        stumble!(R, "buggify/apply.begun");
         let applied = self
             .worker
             .run(move || apply_all::<R>(&mut lock(&state), &entries))
@@ -137,6 +139,7 @@ impl<R: Runtime> Machine<R> {
             last: (term_of(&last), last.index),
             revision: applied.revision,
         });
+        stumble!(R, "buggify/apply.committed");
         for (responder, response) in responders.into_iter().zip(applied.responses) {
             if let Some(responder) = responder {
                 responder.send(response);
@@ -253,6 +256,7 @@ impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
             .run(move || durable_point(&mut lock(&state)))
             .await
             .map_err(io::Error::other)?;
+        stumble!(R, "buggify/snapshot.durable");
         *lock(&self.point) = durable.clone();
         Ok(Snapshot {
             meta: meta(&durable),
@@ -305,6 +309,7 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
         content: Content,
     ) -> Result<(), io::Error> {
         let state = Arc::clone(&self.state);
+        stumble!(R, "buggify/snapshot.received");
         let installed = match content {
             Content::Staged(slot) => {
                 let installed = self.worker.run(move || lock(&state).install()).await;
@@ -319,6 +324,7 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
             }
         };
         let installed = installed.map_err(io::Error::other)?;
+        stumble!(R, "buggify/snapshot.installed");
         *lock(&self.point) = installed;
         let last = meta.last_log_id;
         R::observe(|| Event::Installed {

@@ -23,6 +23,7 @@ use super::types::{Snapshot, Types, Vote, term_of};
 use crate::ids::NodeId;
 use crate::proto::peer::{self, append_response, snapshot_request};
 use crate::runtime::Runtime;
+use crate::runtime::buggify::{fails, stumble};
 use crate::state::Applied;
 
 /// Makes a sender for each target.
@@ -174,6 +175,9 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
             .append(request(message, timeout))
             .await
             .map_err(|status| failed(&status))?;
+        if fails!(R, "buggify/append.answer-lost") {
+            return Err(failed(&Status::unavailable("the answer was lost")));
+        }
         // What a peer said it has *on disk*, which only the answer to entries says: a heartbeat and a vote compare logs
         // in memory, and a crash may rightly take what was never promised.
         let acknowledged = |last: Option<super::types::LogId>| {
@@ -244,6 +248,11 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
         let outgoing = Outgoing::open::<R>(snapshot.snapshot).await;
         let outgoing =
             outgoing.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
+        if fails!(R, "buggify/snapshot.not-sent") {
+            let lost = io::Error::other("the snapshot was lost");
+            return Err(StreamingError::Unreachable(Unreachable::new(&lost)));
+        }
+        stumble!(R, "buggify/snapshot.opened");
         let parts = snapshot_parts::<R>(self.snapshot_head(&vote, outgoing.applied()), outgoing);
         let sent = self
             .client

@@ -33,6 +33,7 @@ use crate::etcd::EtcdError;
 use crate::ids::NodeId;
 use crate::proto::{peer, store};
 use crate::readers::Readers;
+use crate::runtime::buggify::stumble;
 use crate::runtime::{Event, Runtime, Worker as _, timeout};
 use crate::state::{Digest, Response, Snapshots, State, StateError, Sweep, command, members};
 
@@ -669,6 +670,7 @@ impl<R: Runtime> Replica<R> {
             return Err(EtcdError::BadLeaderTransferee);
         }
         let raft = self.raft().ok_or(EtcdError::Stopped)?;
+        stumble!(R, "buggify/leadership.heir-chosen");
         raft.trigger()
             .transfer_leader(to)
             .await
@@ -686,6 +688,7 @@ impl<R: Runtime> Replica<R> {
     pub async fn hand_over(&self, limit: Duration) -> Option<NodeId> {
         let raft = self.raft()?;
         let heir = self.heirs().into_iter().next()?;
+        stumble!(R, "buggify/leadership.hand-over");
         raft.trigger().transfer_leader(heir).await.ok()?;
         let mut metrics = raft.metrics();
         let me = self.peers.identity().node;

@@ -12,10 +12,12 @@
 //! | `net.rs` | [`Stream`] and [`Listener`] |
 //! | `disk.rs` | [`Disk`]: the files outside SQLite |
 //! | `event.rs` | [`Event`]: what a node tells a simulator |
+//! | `buggify.rs` | named points at which a simulation may make trouble |
 //! | `watch.rs` | a watch channel that wakes in order |
 //! | `tokio.rs` | the production runtime |
 //! | `contract.rs` | what every runtime must do, as a suite (feature `contract`) |
 
+pub(crate) mod buggify;
 pub mod clock;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
@@ -100,6 +102,20 @@ pub trait Runtime:
     #[inline(always)]
     fn observe(event: impl FnOnce() -> Event) {
         let _ = event;
+    }
+
+    /// Passes a point by name. A simulator may let that take a while, or let the machine lose its power there.
+    #[cfg(feature = "buggify")]
+    fn stumble(point: &'static str) -> impl Future<Output = ()> + Send {
+        let _ = point;
+        std::future::ready(())
+    }
+
+    /// Whether what may fail at this point shall fail now.
+    #[cfg(feature = "buggify")]
+    fn fails(point: &'static str) -> bool {
+        let _ = point;
+        false
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! [`Kind`] is what a seed chooses among; [`Fault`] is one of a kind with its target, drawn from the seed when it is due;
 //! `inject` puts it into a world and says whether that did anything. Every fault ends: either it is over at once, or it
-//! is put on the world's agenda to be taken back. How each is done: `link`, `process`, `disk`, `clock`. What a cluster
+//! is put on the world's agenda to be taken back. How each is done: `link`, `process`, `disk`, `clock`, `member`. What a cluster
 //! has to survive at all is `atlas`; when what happens is `schedule`.
 
 mod atlas;
 mod clock;
 mod disk;
 mod link;
+mod member;
 mod process;
 mod schedule;
 
@@ -18,6 +19,7 @@ pub use self::atlas::Atlas;
 pub use self::clock::ClockFault;
 pub use self::disk::DiskTrouble;
 pub use self::link::{LinkFault, Shape};
+pub use self::member::MemberChange;
 pub use self::process::ProcessFault;
 pub use self::schedule::{Planned, Schedule};
 
@@ -79,6 +81,12 @@ pub enum Kind {
     WallBump,
     /// Wall time goes forth and back.
     WallStrobe,
+    /// A machine joins.
+    Join,
+    /// A member leaves.
+    Leave,
+    /// A member dies and is removed.
+    Remove,
 }
 
 impl Kind {
@@ -142,6 +150,9 @@ impl Kind {
             Self::Jump => "jump",
             Self::WallBump => "wall-bump",
             Self::WallStrobe => "wall-strobe",
+            Self::Join => "join",
+            Self::Leave => "leave",
+            Self::Remove => "remove",
         }
     }
 }
@@ -157,6 +168,8 @@ pub enum Fault {
     Disk(DiskTrouble),
     /// Of clocks.
     Clock(ClockFault),
+    /// Of nothing: members come and go.
+    Member(MemberChange),
 }
 
 impl Fault {
@@ -167,6 +180,8 @@ impl Fault {
             Self::Process(fault) => fault.inject(world, lasts),
             Self::Disk(fault) => fault.inject(world, lasts),
             Self::Clock(fault) => fault.inject(world, lasts),
+            // Only a cluster knows members.
+            Self::Member(_) => Outcome::Unsupported,
         }
     }
 }

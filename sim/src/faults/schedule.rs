@@ -6,7 +6,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
-use super::{ClockFault, DiskTrouble, Fault, Kind, LinkFault, ProcessFault, Shape};
+use super::{ClockFault, DiskTrouble, Fault, Kind, LinkFault, MemberChange, ProcessFault, Shape};
 use crate::clock::Strobe;
 use crate::disk::{CrashMode, DiskFaults, DiskSpeed, Rate};
 use crate::host::HostId;
@@ -189,6 +189,9 @@ impl Schedule {
                 let by = Duration::from_millis(self.rng.random_range(10..20_000));
                 Fault::Clock(ClockFault::Jump(self.node(), by))
             }
+            Kind::Join => Fault::Member(MemberChange::Join),
+            Kind::Leave => Fault::Member(MemberChange::Leave(self.node())),
+            Kind::Remove => Fault::Member(MemberChange::Remove(self.node())),
             Kind::WallBump => Fault::Clock(ClockFault::Bump(
                 self.node(),
                 self.rng.random_range(-7_200_000..7_200_000),

@@ -1,6 +1,7 @@
 //! What is applied is on the disks of a majority: an answer that a client has got outlives any minority.
 //!
-//! Of which voters, when they change: of the last set of the configuration as of that entry. The one that follows in the
+//! It is checked when an entry is applied for the first time: who applies it later may find that those who voted then are long
+//! gone. Of which voters, when they change: of the last set of the configuration as of that entry. The one that follows in the
 //! log is joint with it, or is that set alone, so that a majority of it was needed whichever was in force.
 
 use quorate::runtime::Event;
@@ -20,6 +21,9 @@ impl Invariant for CommittedOnQuorum {
         let Event::Applied { last: entry, .. } = seen.event else {
             return Ok(());
         };
+        if *entry <= seen.ledger.highest_applied() {
+            return Ok(());
+        }
         let configuration = seen.ledger.configuration(entry.1);
         let Some(voters) = configuration.and_then(|found| found.voters.last()) else {
             return Ok(());
@@ -63,6 +67,18 @@ mod tests {
             needed: 2,
         };
         assert_eq!(tell(CommittedOnQuorum, 3, &early), Err(broken));
+    }
+
+    #[test]
+    fn newcomer_may_apply_what_former_voters_held() {
+        let flushed = |host, index| (host, super::super::flushed((1, index)));
+        let applied = |host| {
+            let last = (1, 8);
+            (host, Event::Applied { last, revision: 3 })
+        };
+        let gone = (1, Event::LogGivenUp);
+        let story = [flushed(1, 9), flushed(2, 8), applied(1), gone, applied(2)];
+        assert_eq!(tell(CommittedOnQuorum, 3, &story), Ok(()));
     }
 
     #[test]

@@ -1,0 +1,136 @@
+//! The command as a program: what it prints and how it ends.
+
+#![expect(
+    clippy::expect_used,
+    reason = "a program that cannot be run or read is a failed test"
+)]
+
+use std::process::{Command, Output};
+
+use quorate_reports::{RunReport, Verdict, json};
+
+fn chaos(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chaos"))
+        .args(arguments)
+        .output()
+        .expect("it was built with this test")
+}
+
+fn lines(output: &Output) -> Vec<String> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().map(str::to_owned).collect()
+}
+
+fn report(output: &Output) -> RunReport {
+    let lines = lines(output);
+    let last = lines.last().expect("it prints something");
+    json::read(last).expect("the last line is the report")
+}
+
+/// Everything that follows from the seed stands in the first line.
+fn assert_announced(first: &str, scenario: &str, world: &str) {
+    assert!(first.starts_with("seed=1 "), "{first}");
+    for part in [
+        format!("scenario={scenario} "),
+        format!("world={world} "),
+        "nodes=3 ".to_owned(),
+        " faults=".to_owned(),
+        " buggify=".to_owned(),
+    ] {
+        assert!(first.contains(&part), "{part:?} is not in {first}");
+    }
+}
+
+#[test]
+fn pass_ends_with_0_and_its_report_has_every_field() {
+    for world in ["madsim", "turmoil"] {
+        let output = chaos(&[
+            "run", "smoke", "--seed", "1", "--world", world, "-o", "json",
+        ]);
+        assert_eq!(output.status.code(), Some(0));
+        assert_announced(&lines(&output)[0], "smoke", world);
+        let told = report(&output);
+        assert_eq!(told.verdict, Verdict::Pass);
+        assert_eq!((told.scenario.as_str(), told.seed), ("smoke", 1));
+        assert_eq!(told.world, world);
+        assert_eq!(told.trace_digest.len(), 16);
+        assert!(told.simulated_seconds > 6.0 && told.cpu_seconds > 0.0);
+        assert!(told.operations.ok > 20);
+        let last = lines(&output).pop().expect("it prints something");
+        for field in [
+            "\"scenario\":",
+            "\"seed\":1,",
+            "\"world\":",
+            "\"verdict\":\"pass\"",
+            "\"trace_digest\":",
+            "\"simulated_seconds\":",
+            "\"cpu_seconds\":",
+            "\"operations\":{\"ok\":",
+            "\"faults\":{",
+        ] {
+            assert!(last.contains(field), "{field} is not in {last}");
+        }
+    }
+}
+
+#[test]
+fn bug_ends_with_1_and_its_last_line_repeats_it() {
+    let output = chaos(&["run", "lying-disks", "--seed", "1"]);
+    assert_eq!(output.status.code(), Some(1), "{:?}", lines(&output));
+    assert_announced(&lines(&output)[0], "lying-disks", "madsim");
+    let last = lines(&output).pop().expect("it prints something");
+    let again = last.strip_prefix("again: chaos ").expect("a command");
+    let mut arguments: Vec<&str> = again.split(' ').collect();
+    arguments.extend(["-o", "json"]);
+    let output = chaos(&arguments);
+    assert_eq!(output.status.code(), Some(1));
+    let told = report(&output);
+    assert_eq!(told.verdict, Verdict::Fail);
+    assert!(told.faults["disk-ignored-sync"] > 0, "{:?}", told.faults);
+    assert!(told.reason.contains("kept"), "{}", told.reason);
+    assert_eq!(format!("chaos {again}"), told.repeat);
+}
+
+#[test]
+fn what_could_not_be_told_ends_with_2() {
+    let output = chaos(&["run", "nothing-fires", "-o", "json"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(report(&output).verdict, Verdict::Unknown);
+    let last = chaos(&["run", "nothing-fires"]);
+    let last = lines(&last).pop().expect("it prints something");
+    assert_eq!(
+        last,
+        "again: chaos run nothing-fires --seed 1 --world madsim"
+    );
+}
+
+#[test]
+fn failure_of_the_harness_ends_with_3() {
+    let output = chaos(&["run", "smoke", "--history", "/nonexistent/history.jsonl"]);
+    assert_eq!(output.status.code(), Some(3));
+    let last = lines(&output).pop().expect("it prints something");
+    assert_eq!(last, "again: chaos run smoke --seed 1 --world madsim");
+}
+
+#[test]
+fn wrong_usage_ends_with_64() {
+    for wrong in [
+        &["run", "peace"][..],
+        &["run", "smoke", "--seed", "tuesday"],
+        &["run", "smoke", "--world", "flat"],
+        &["run", "smoke", "-o", "xml"],
+        &["dance"],
+        &[],
+    ] {
+        assert_eq!(chaos(wrong).status.code(), Some(64), "{wrong:?}");
+    }
+}
+
+#[test]
+fn list_names_what_passes_and_nothing_else() {
+    let output = chaos(&["list"]);
+    assert_eq!(output.status.code(), Some(0));
+    let lines = lines(&output);
+    assert!(lines.iter().any(|line| line.starts_with("smoke ")));
+    assert!(!lines.iter().any(|line| line.starts_with("lying-disks")));
+}
