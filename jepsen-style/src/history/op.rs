@@ -123,7 +123,7 @@ impl Operation {
         self.details.as_ref().map_or(NIL, |details| &details.error)
     }
 
-    /// The event that began it.
+    /// The event that began it. What else was recorded goes with the one that ended it, if there is one.
     pub fn invocation(&self) -> Event {
         Event {
             process: self.process,
@@ -132,7 +132,10 @@ impl Operation {
             key: self.key.clone(),
             value: self.input.clone(),
             nanoseconds: self.invoked.nanoseconds,
-            details: None,
+            details: match self.ended {
+                Some(_) => None,
+                None => self.details.clone(),
+            },
         }
     }
 

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::History;
 use super::event::{Event, EventKind};
-use super::op::{Moment, Operation, Outcome, Process};
+use super::op::{Details, Moment, Operation, Outcome, Process};
 use crate::deadline;
 
 /// Collects events in the order in which they happened.
@@ -88,6 +88,18 @@ pub enum PairError {
         /// What it completes.
         function: String,
         /// What it had invoked.
+        open: String,
+    },
+    /// A completion of an operation on another key than was invoked.
+    #[error("process {process} completes {function} of {key} but invoked it of {open}")]
+    OtherKey {
+        /// The process.
+        process: Process,
+        /// What it completes.
+        function: String,
+        /// The key it completes it of.
+        key: String,
+        /// The key it had invoked it of.
         open: String,
     },
     /// More than 2³² events.
@@ -175,6 +187,15 @@ impl Pairing {
                 open: operation.function.to_string(),
             });
         }
+        // Some recordings name the key only in the invocation, some only in the completion.
+        if !event.key.is_nil() && !operation.key.is_nil() && event.key != operation.key {
+            return Err(PairError::OtherKey {
+                process: event.process,
+                function: event.function.to_string(),
+                key: event.key.to_string(),
+                open: operation.key.to_string(),
+            });
+        }
         close(operation, event, moment, outcome);
         Ok(())
     }
@@ -204,12 +225,30 @@ fn close(operation: &mut Operation, event: Event, moment: Moment, outcome: Outco
     operation.output = event.value;
     operation.outcome = outcome;
     operation.ended = Some(moment);
-    if event.details.is_some() {
-        operation.details = event.details;
+    if let Some(later) = event.details {
+        match &mut operation.details {
+            Some(details) => join(details, *later),
+            details => *details = Some(later),
+        }
     }
-    // Some recordings name the key only in the invocation, some only in the completion.
     if operation.key.is_nil() {
         operation.key = event.key;
+    }
+}
+
+/// Adds to what the invocation carried what the completion carries; where both say something, the completion is right.
+fn join(details: &mut Details, later: Details) {
+    if !later.error.is_nil() {
+        details.error = later.error;
+    }
+    if !later.node.is_nil() {
+        details.node = later.node;
+    }
+    for (name, value) in later.others {
+        match details.others.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => details.others.push((name, value)),
+        }
     }
 }
 
@@ -292,6 +331,57 @@ mod tests {
             History::from_events(other),
             Err(PairError::OtherFunction { .. })
         ));
+    }
+
+    #[test]
+    fn one_operation_is_about_one_key() {
+        let of = |kind, key: &str| Event {
+            key: key.into(),
+            ..event(1, kind, "write", 1)
+        };
+        let two = [of(EventKind::Invoke, "x"), of(EventKind::Ok, "y")];
+        assert!(matches!(
+            History::from_events(two),
+            Err(PairError::OtherKey { .. })
+        ));
+        for (first, second) in [("x", "x"), ("x", "")] {
+            let mut ends = of(EventKind::Ok, second);
+            if second.is_empty() {
+                ends.key = Value::Nil;
+            }
+            let history = History::from_events([of(EventKind::Invoke, first), ends]).unwrap();
+            assert_eq!(history.operations()[0].key, Value::from("x"));
+        }
+    }
+
+    #[test]
+    fn what_the_invocation_said_is_kept_beside_what_the_completion_says() {
+        let with = |kind, error: &str, node: &str, other: &str| {
+            let value = |text: &str| {
+                if text.is_empty() {
+                    Value::Nil
+                } else {
+                    Value::from(text)
+                }
+            };
+            Event {
+                details: Some(Box::new(Details {
+                    error: value(error),
+                    node: value(node),
+                    others: vec![(other.into(), Value::Bool(true))],
+                })),
+                ..event(1, kind, "write", 1)
+            }
+        };
+        let history = History::from_events([
+            with(EventKind::Invoke, "", "n1", "first"),
+            with(EventKind::Info, "timeout", "", "last"),
+        ])
+        .unwrap();
+        let details = history.operations()[0].details.as_ref().unwrap();
+        assert_eq!(details.error, Value::from("timeout"));
+        assert_eq!(details.node, Value::from("n1"));
+        assert_eq!(details.others.len(), 2);
     }
 
     #[test]

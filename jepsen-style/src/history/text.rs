@@ -9,8 +9,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// The longest string that needs no allocation.
-const INLINE: usize = 22;
+const INLINE: usize = Text::INLINE;
 
 /// An immutable string of 24 bytes, stored inline when it is short.
 #[derive(Clone)]
@@ -27,6 +26,9 @@ enum Form {
 }
 
 impl Text {
+    /// The longest string that needs no allocation, in bytes.
+    pub const INLINE: usize = 22;
+
     /// The string.
     pub fn as_str(&self) -> &str {
         match &self.0 {

@@ -3,6 +3,8 @@
 //! [`Value`] says everything that JSON and EDN can say, in 24 bytes: a history of a million operations holds several
 //! millions of them. Its order and equality are total (floats by their bits), so that values can be keys.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::text::{Name, Text};
@@ -258,18 +260,36 @@ impl serde::Serialize for Value {
             Self::Keyword(name) | Self::Symbol(name) => serializer.serialize_str(name.as_str()),
             Self::List(values) | Self::Set(values) => serializer.collect_seq(values),
             Self::Map(entries) => {
-                serializer.collect_map(entries.iter().map(|(key, value)| (key.as_key(), value)))
+                let names = names(entries);
+                let values = entries.iter().map(|(_, value)| value);
+                serializer.collect_map(names.iter().zip(values))
             }
             Self::Tagged(tagged) => serializer.collect_map([(format!("#{}", tagged.0), &tagged.1)]),
         }
     }
 }
 
+/// The names under which a JSON object holds the entries of a map: `:a` and `"a"` are two keys, and so are their names.
+fn names(entries: &[(Value, Value)]) -> Vec<Cow<'_, str>> {
+    let mut names: Vec<Cow<'_, str>> = Vec::with_capacity(entries.len());
+    let are_texts = entries.iter().all(|(key, _)| matches!(key, Value::Text(_)));
+    let mut known = BTreeSet::new();
+    for (key, _) in entries {
+        let mut name = key.as_key();
+        // Keys of one kind differ as they are; nearly all maps have such keys.
+        while !are_texts && !known.insert(name.clone()) {
+            name.to_mut().push('\'');
+        }
+        names.push(name);
+    }
+    names
+}
+
 impl Value {
     /// The key of a JSON object that stands for this value.
-    fn as_key(&self) -> String {
+    fn as_key(&self) -> Cow<'_, str> {
         self.as_text()
-            .map_or_else(|| self.to_string(), str::to_owned)
+            .map_or_else(|| self.to_string().into(), Cow::Borrowed)
     }
 }
 
@@ -300,5 +320,16 @@ mod tests {
             Value::set([2.into(), 1.into(), 2.into()]).to_string(),
             "#{1 2}"
         );
+    }
+
+    #[test]
+    fn keys_that_differ_are_written_under_names_that_differ() {
+        let map = Value::map([
+            (Value::Keyword("a".into()), 1.into()),
+            (Value::from("a"), 2.into()),
+            (Value::Symbol("a".into()), 3.into()),
+        ]);
+        let written = serde_json::to_value(&map).unwrap();
+        assert_eq!(written.as_object().unwrap().len(), 3, "{written}");
     }
 }

@@ -73,6 +73,13 @@ impl Model for KeyValue {
         }
     }
 
+    fn owned(&self, state: &Text) -> usize {
+        match state.as_bytes().len() {
+            inline if inline <= Text::INLINE => 0,
+            bytes => bytes,
+        }
+    }
+
     fn describe(&self, state: &Text) -> String {
         format!("{state:?}")
     }

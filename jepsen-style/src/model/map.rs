@@ -76,6 +76,11 @@ impl Model for MultiKeyMap {
         call.iter().all(|step| matches!(step, Step::Read(..)))
     }
 
+    fn owned(&self, state: &Self::State) -> usize {
+        // A node of the tree is three quarters full.
+        state.len() * size_of::<(Value, Value)>() * 4 / 3
+    }
+
     fn describe(&self, state: &Self::State) -> String {
         Value::map(state.clone()).to_string()
     }

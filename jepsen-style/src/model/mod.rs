@@ -15,40 +15,32 @@
 //!
 //! ```
 //! use quorate_jepsen_style::check::{Checker, Verdict, linear::Linearizability};
-//! use quorate_jepsen_style::history::{Operation, read::{self, Format}};
+//! use quorate_jepsen_style::history::{Operation, read::read};
 //! use quorate_jepsen_style::model::Model;
 //!
-//! /// A light that is switched and looked at.
-//! struct Light;
-//!
-//! #[derive(Clone, PartialEq, Eq, Hash)]
-//! enum Call { Switch, Look(bool) }
+//! struct Light; // It is switched and looked at.
 //!
 //! impl Model for Light {
 //!     type State = bool;
-//!     type Call = Call;
+//!     type Call = Option<bool>; // What was seen by a look; nothing by a switch.
 //!     fn init(&self) -> bool { false }
-//!     fn call(&self, operation: &Operation) -> Result<Option<Call>, String> {
+//!     fn call(&self, operation: &Operation) -> Result<Option<Self::Call>, String> {
 //!         match operation.function.as_str() {
-//!             "switch" => Ok(Some(Call::Switch)),
-//!             "look" => Ok(operation.output.as_bool().map(Call::Look)), // an unanswered look says nothing
+//!             "switch" => Ok(Some(None)),
+//!             "look" => Ok(operation.output.as_bool().map(Some)), // A look that was not answered says nothing.
 //!             other => Err(format!("a light cannot {other}")),
 //!         }
 //!     }
-//!     fn step(&self, on: &bool, call: &Call) -> Option<bool> {
-//!         match call {
-//!             Call::Switch => Some(!on),
-//!             Call::Look(seen) => (seen == on).then_some(*on),
-//!         }
+//!     fn step(&self, on: &bool, call: &Self::Call) -> Option<bool> {
+//!         call.map_or(Some(!on), |seen| (seen == *on).then_some(*on))
 //!     }
 //! }
-//!
 //! let log = r#"{"process":1,"type":"invoke","f":"switch"}
 //! {"process":1,"type":"ok","f":"switch"}
 //! {"process":2,"type":"invoke","f":"look"}
 //! {"process":2,"type":"ok","f":"look","value":false}"#;
-//! let history = read::read(log.as_bytes(), Some(Format::JsonLines)).unwrap();
-//! assert_eq!(Linearizability::of(Light).check(&history).verdict, Verdict::Fail);
+//! let report = Linearizability::of(Light).check(&read(log.as_bytes(), None).unwrap());
+//! assert_eq!(report.verdict, Verdict::Fail);
 //! ```
 
 pub mod counter;
@@ -124,6 +116,12 @@ pub trait Model: Send + Sync {
     fn decide(&self, calls: &[Timed<Self::Call>]) -> Option<Decision> {
         let _ = calls;
         None
+    }
+
+    /// Bytes that `state` owns beyond its own size, about: the bound of a search's memory counts them.
+    fn owned(&self, state: &Self::State) -> usize {
+        let _ = state;
+        0
     }
 
     /// `state` for a person to read.

@@ -67,6 +67,10 @@ impl Model for Queue {
         decide(calls)
     }
 
+    fn owned(&self, state: &Vec<Value>) -> usize {
+        state.capacity() * size_of::<Value>()
+    }
+
     fn describe(&self, state: &Vec<Value>) -> String {
         Value::list(state.iter().cloned()).to_string()
     }

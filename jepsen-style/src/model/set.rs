@@ -95,6 +95,11 @@ impl Model for Set {
         decide(calls)
     }
 
+    fn owned(&self, state: &Self::State) -> usize {
+        // A node of the tree is three quarters full.
+        state.len() * size_of::<Value>() * 4 / 3
+    }
+
     fn describe(&self, state: &Self::State) -> String {
         Value::set(state.iter().cloned()).to_string()
     }

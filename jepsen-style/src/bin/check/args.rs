@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use quorate_jepsen_style::check::linear::{Bounds, Partition};
-use quorate_jepsen_style::history::read::Format;
+use quorate_jepsen_style::history::read::{Format, Limits};
 
 use crate::models;
 
@@ -17,12 +17,18 @@ use crate::models;
 ///
 /// Exit status: 0 if all pass, 1 on a violation, 2 if something could not be told, 64 for wrong usage, 65 for a file
 /// that cannot be read.
+///
+/// Each name takes operations of its own; `check --example kv` shows those of kv.
 #[derive(Parser, Debug)]
 #[command(name = "check", version, max_term_width = 100)]
 struct Args {
     /// What the system promises.
-    #[arg(long, short, value_name = "NAME", help = models::help())]
-    model: String,
+    #[arg(long, short, value_name = "NAME", required_unless_present = "example", help = models::help())]
+    model: Option<String>,
+
+    /// Print the operations that a model or checker takes, with a history that passes and one that does not.
+    #[arg(long, value_name = "NAME", exclusive = true)]
+    example: Option<String>,
 
     /// The format of the files [default: recognised from the first letters] [possible: jsonl, edn, etcd-log]
     #[arg(long, value_name = "FORMAT")]
@@ -36,10 +42,15 @@ struct Args {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
 
-    /// Give a file up when the search of a model remembers more than so many megabytes. Checkers that are no models of
-    /// linearizability do not search; they take memory in proportion to the history.
+    /// Give a file up, with the verdict unknown, when its history takes more than so many megabytes, or the search of a
+    /// model more than so many besides. Checkers that are no models of linearizability do not search; they take memory
+    /// in proportion to the history.
     #[arg(long, value_name = "MB", default_value_t = 4096)]
     memory: u64,
+
+    /// Refuse a file with a line (in EDN: an event) of more than so many megabytes.
+    #[arg(long, value_name = "MB", default_value_t = 64)]
+    longest_event: usize,
 
     /// At most so many threads search the objects of a history [default: all processors]; checkers that are no models
     /// take one.
@@ -59,7 +70,7 @@ struct Args {
     shrink: bool,
 
     /// The histories.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "example", value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
@@ -77,6 +88,8 @@ pub(crate) struct Plan {
     pub(crate) model: models::Judge,
     pub(crate) settings: models::Settings,
     pub(crate) format: Option<Format>,
+    /// For the reading of a file.
+    pub(crate) limits: Limits,
     /// For a file from its opening to its verdict.
     pub(crate) timeout: Option<Duration>,
     pub(crate) output: Output,
@@ -111,7 +124,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Parses and checks the command line; what is wrong with it has been printed.
+/// Says that there is no such name.
+fn unknown(name: &str) -> Exit {
+    eprintln!("check: there is no model {name}; {}", models::help());
+    Exit::Usage
+}
+
+/// Parses and checks the command line. An end is given instead where there is nothing to judge: what is wrong with it, or
+/// what was asked for, has been printed.
 pub(crate) fn parse() -> Result<Plan, Exit> {
     let args = Args::try_parse().map_err(|error| {
         let asked_for_help = !error.use_stderr();
@@ -123,25 +143,24 @@ pub(crate) fn parse() -> Result<Plan, Exit> {
             Exit::Usage
         }
     })?;
-    let model = models::find(&args.model).ok_or_else(|| {
+    if let Some(name) = &args.example {
+        let example = models::example(name).ok_or_else(|| unknown(name))?;
+        print!("{example}");
+        return Err(Exit::Pass);
+    }
+    let name = args.model.unwrap_or_default();
+    let model = models::find(&name).ok_or_else(|| unknown(&name))?;
+    if (args.no_partition || args.shrink) && !models::is_searched(&name) {
         eprintln!(
-            "check: there is no model {}; {}",
-            args.model,
-            models::help()
-        );
-        Exit::Usage
-    })?;
-    if (args.no_partition || args.shrink) && !models::is_searched(&args.model) {
-        eprintln!(
-            "check: {} does not search, so --no-partition and --shrink mean nothing to it",
-            args.model
+            "check: {name} does not search, so --no-partition and --shrink mean nothing to it"
         );
         return Err(Exit::Usage);
     }
     let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let memory = args.memory.saturating_mul(1 << 20);
     let bounds = Bounds::generous()
         .on(args.jobs.unwrap_or_else(processors))
-        .remembering(args.memory.saturating_mul(1 << 20));
+        .remembering(memory);
     let partition = if args.no_partition {
         Partition::Off
     } else {
@@ -155,6 +174,9 @@ pub(crate) fn parse() -> Result<Plan, Exit> {
             shrink: args.shrink,
         },
         format: args.format,
+        limits: Limits::generous()
+            .remembering(memory)
+            .with_events_of(args.longest_event.saturating_mul(1 << 20)),
         timeout: args.timeout,
         output: args.output,
         independent: args.independent,

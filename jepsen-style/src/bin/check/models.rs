@@ -75,6 +75,15 @@ pub(crate) fn find(name: &str) -> Option<Judge> {
     }))
 }
 
+/// Every name, a section each.
+const OPERATIONS: &str = include_str!("../../../OPERATIONS.md");
+
+/// What the documentation of operations has under that name.
+pub(crate) fn example(name: &str) -> Option<&'static str> {
+    let mut sections = OPERATIONS.split("\n## ").skip(1);
+    sections.find_map(|section| section.strip_prefix(name)?.strip_prefix("\n\n"))
+}
+
 /// The names, for people.
 pub(crate) fn help() -> String {
     let models = TABLE.iter().map(|(name, _)| *name);

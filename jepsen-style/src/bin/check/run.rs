@@ -8,38 +8,44 @@ use std::time::Instant;
 
 use quorate_jepsen_style::check::{Report, Verdict};
 use quorate_jepsen_style::deadline;
-use quorate_jepsen_style::history::read::{ReadError, read};
+use quorate_jepsen_style::history::read::{Fault, ReadError, read_within};
 use serde_json::json;
 
 use crate::args::{Exit, Output, Plan};
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 
 /// Judges every file and says how the program ends: with the worst that it met.
 pub(crate) fn run(plan: &Plan) -> Exit {
     let mut worst = Exit::Pass;
-    let progress = Progress::over(plan.files.len());
-    for file in &plan.files {
-        progress.at(file);
-        let started = now();
-        // A time too long to add is no bound.
-        let end = plan.timeout.and_then(|time| started.checked_add(time));
-        let judged = judge_until(end, plan, file);
-        progress.clear();
-        let exit = match &judged {
-            Ok((report, _)) => match report.verdict {
-                Verdict::Pass => Exit::Pass,
-                Verdict::Fail => Exit::Fail,
-                Verdict::Unknown | Verdict::NotRun => Exit::Unknown,
-            },
-            Err(_) => Exit::BadInput,
-        };
-        worst = worst.max(exit);
-        if print(plan.output, file, &judged, started.elapsed().as_secs_f64()).is_err() {
-            // Whoever was to read this has gone.
-            break;
+    progress::shown(plan.files.len(), plan.timeout, |progress| {
+        for file in &plan.files {
+            let started = now();
+            progress.begin(file, started);
+            forget_peak();
+            // A time too long to add is no bound.
+            let end = plan.timeout.and_then(|time| started.checked_add(time));
+            let judged = judge_until(end, plan, file, progress);
+            progress.end();
+            worst = worst.max(exit(&judged));
+            let seconds = started.elapsed().as_secs_f64();
+            if print(plan.output, file, &judged, seconds).is_err() {
+                // Whoever was to read this has gone.
+                break;
+            }
         }
-    }
+    });
     worst
+}
+
+fn exit(judged: &Judged) -> Exit {
+    match judged {
+        Ok((report, _)) => match report.verdict {
+            Verdict::Pass => Exit::Pass,
+            Verdict::Fail => Exit::Fail,
+            Verdict::Unknown | Verdict::NotRun => Exit::Unknown,
+        },
+        Err(_) => Exit::BadInput,
+    }
 }
 
 /// Why there is no verdict on a file.
@@ -63,26 +69,35 @@ impl fmt::Display for Trouble {
 type Judged = Result<(Report, usize), Trouble>;
 
 /// Reads and judges a file until `end`.
-fn judge_until(end: Option<Instant>, plan: &Plan, file: &Path) -> Judged {
-    deadline::within(end, || judge(plan, file)).unwrap_or_else(|passed| {
+fn judge_until(end: Option<Instant>, plan: &Plan, file: &Path, progress: &Progress) -> Judged {
+    deadline::within(end, || judge(plan, file, progress)).unwrap_or_else(|passed| {
         let reason = format!("{passed}: it was not even read");
         Ok((Report::unknown(reason), 0))
     })
 }
 
-fn judge(plan: &Plan, file: &Path) -> Judged {
+fn judge(plan: &Plan, file: &Path, progress: &Progress) -> Judged {
     #[expect(
         clippy::disallowed_methods,
         reason = "a command of its own, on a real disk"
     )]
     let opened = File::open(file);
     let opened = opened.map_err(Trouble::Unopened)?;
-    let input = BufReader::with_capacity(1 << 20, opened);
-    let mut history = read(input, plan.format).map_err(Trouble::Unread)?;
+    let size = opened.metadata().map_or(0, |metadata| metadata.len());
+    let input = BufReader::with_capacity(1 << 20, progress.reading(opened, size));
+    let mut history = match read_within(input, plan.format, plan.limits) {
+        Ok(history) => history,
+        // The recording may be good: nothing can be said of it, not even that.
+        Err(error) if error.fault == Fault::Memory => {
+            return Ok((Report::unknown(error.to_string()), 0));
+        }
+        Err(error) => return Err(Trouble::Unread(error)),
+    };
     if plan.independent {
         history = history.split_pairs();
     }
     let operations = history.len();
+    progress.judging(operations);
     Ok(((plan.model)(&history, &plan.settings), operations))
 }
 
@@ -143,7 +158,18 @@ fn print(output: Output, file: &Path, judged: &Judged, seconds: f64) -> std::io:
     }
 }
 
-/// The most memory that the process ever had, in bytes, where the system tells.
+/// Lets the system forget how much memory was resident before, so that [`peak_memory`] is that of one file. Where it does
+/// not let itself be told so, the peak is that of the process.
+fn forget_peak() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a request to the system in the form of a file"
+    )]
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// The most memory that was resident since [`forget_peak`], in bytes, where the system tells. What was resident then counts:
+/// the program itself, and what it has not given back.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

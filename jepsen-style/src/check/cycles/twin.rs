@@ -646,8 +646,14 @@ fn damaged(seed: u64, workload: Workload, wounds: usize) -> History {
 /// Which transaction must stay before which.
 type Keeps<'a> = &'a dyn Fn(usize, usize) -> bool;
 
+/// How many histories: `QUORATE_TWIN_CASES` searches further.
+fn cases() -> u32 {
+    let wanted = std::env::var("QUORATE_TWIN_CASES").ok();
+    wanted.and_then(|cases| cases.parse().ok()).unwrap_or(3_000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     /// For lists the verdict on serializability is exact, in all three strengths: right where an order exists, wrong where
     /// none does.

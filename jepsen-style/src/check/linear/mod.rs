@@ -6,7 +6,9 @@
 //! | [`bounds`] | time, memory and threads that a search may use |
 //! | `plan` | a history laid out for the search |
 //! | `space` | states under small numbers |
+//! | `below` | the next number of a row that is below a bound |
 //! | `mask` | sets of open calls |
+//! | `doubt` | sets of used calls of unknown outcome |
 //! | `search` | the search itself, and what it does better than trying |
 //! | `race` | the objects of a history over threads; the first illegal one ends all |
 //! | [`explain`] | the shortest prefix that fails, what could be placed and what could not |
@@ -25,7 +27,9 @@
 //! With [`Partition::Off`] the objects are searched together, as one state. Each alone is still judged first, because a
 //! history cannot be linearizable if a projection of it is not; what passes that is searched whole.
 
+mod below;
 pub mod bounds;
+mod doubt;
 pub mod explain;
 mod mask;
 mod plan;

@@ -19,8 +19,9 @@ use std::time::Instant;
 use rustc_hash::FxHashMap;
 
 use super::bounds::{Bounds, Budget, Exhausted};
+use super::doubt::{Doubt, Used};
 use super::mask::Mask;
-use super::plan::Plan;
+use super::plan::{Plan, SURE};
 use super::space::Space;
 use crate::model::Model;
 
@@ -62,7 +63,7 @@ pub(super) fn search<M: Model>(
     bounds: &Bounds,
     started: Instant,
 ) -> Found {
-    match plan.bits {
+    match plan.slots {
         0..=64 => Search::<M, 1>::new(model, plan, foresight, bounds, started).run(),
         65..=256 => Search::<M, 4>::new(model, plan, foresight, bounds, started).run(),
         257..=2048 => Search::<M, 32>::new(model, plan, foresight, bounds, started).run(),
@@ -77,6 +78,8 @@ struct Place<const W: usize> {
     level: u32,
     state: u32,
     mask: Mask<W>,
+    /// The doubtful calls that have been used.
+    used: Used,
 }
 
 /// A place whose ways on are being tried.
@@ -84,7 +87,7 @@ struct Frame<const W: usize> {
     place: Place<W>,
     /// How long the order was here.
     placed: u32,
-    /// The next way on: first the open calls, then the doubtful ones.
+    /// The next way on: numbers of moves, and from their end on numbers of groups of doubtful calls.
     next: u32,
     /// The objects that all failures beyond this place were about.
     blamed: Blamed,
@@ -110,14 +113,13 @@ struct Search<'a, M: Model, const W: usize> {
     space: Space<'a, M>,
     foresight: Foresight,
     budget: Budget<'a>,
-    /// The bits of calls that return.
-    sure: Mask<W>,
     frames: Vec<Frame<W>>,
     order: Vec<u32>,
     /// Places that led nowhere, when no outcome is doubtful, and whose fault that was.
     dead: FxHashMap<Known<W>, Blamed>,
+    doubt: Doubt,
     /// Places that led nowhere, with the least sets of doubtful calls that had been used there.
-    dead_doubtful: FxHashMap<Known<W>, Vec<Mask<W>>>,
+    dead_doubtful: FxHashMap<Known<W>, Vec<Used>>,
     /// How many such sets were ever kept: an upper bound of how many there are.
     doubts: u64,
     stuck: Stuck,
@@ -137,10 +139,10 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
             space: Space::new(model, &plan.calls, plan.goals.len()),
             foresight,
             budget: Budget::new(bounds, started),
-            sure: Mask::below(plan.slots),
             frames: Vec::new(),
             order: Vec::new(),
             dead: FxHashMap::default(),
+            doubt: Doubt::over(plan.doubtful.len()),
             dead_doubtful: FxHashMap::default(),
             doubts: 0,
             stuck: Stuck {
@@ -157,27 +159,30 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
             level: 0,
             state: 0,
             mask: Mask::EMPTY,
+            used: Used::NONE,
         };
         self.look_around(&mut start, None);
         if start.level == self.plan.levels() {
             return Found::Order(self.order);
         }
         self.enter(start);
-        while let Some(frame) = self.frames.last_mut() {
-            let (place, next) = (frame.place, frame.next);
-            frame.next += 1;
-            self.order.truncate(frame.placed as usize);
+        while let Some(frame) = self.frames.last() {
+            let (place, next, placed) = (frame.place, frame.next, frame.placed);
+            self.take_back(placed);
             if let Err(exhausted) = self.spend() {
                 return Found::GaveUp(exhausted);
             }
-            match self.way(&place, next) {
+            let (way, next) = self.way(&place, next);
+            if let Some(frame) = self.frames.last_mut() {
+                frame.next = next;
+            }
+            match way {
                 Way::None => self.leave(),
                 Way::Blocked => {}
                 Way::To(entry, state) => {
                     let mut place = place;
-                    place.mask.set(self.plan.entries[entry as usize].slot);
                     place.state = state;
-                    self.order.push(entry);
+                    self.put(&mut place, entry);
                     self.look_around(&mut place, Some(entry));
                     if place.level == self.plan.levels() {
                         return Found::Order(self.order);
@@ -209,12 +214,36 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
         Ok(())
     }
 
+    /// Places a call that changes something.
+    fn put(&mut self, place: &mut Place<W>, number: u32) {
+        let entry = &self.plan.entries[number as usize];
+        if entry.group == SURE {
+            place.mask.set(entry.slot);
+        } else {
+            place.used = self.doubt.use_one(place.used, entry.group);
+        }
+        self.order.push(number);
+    }
+
+    /// Takes back everything that was placed after the first `placed` calls.
+    fn take_back(&mut self, placed: u32) {
+        if !self.plan.doubtful.is_empty() {
+            for number in &self.order[placed as usize..] {
+                let group = self.plan.entries[*number as usize].group;
+                if group != SURE {
+                    self.doubt.give_back(group);
+                }
+            }
+        }
+        self.order.truncate(placed as usize);
+    }
+
     fn enter(&mut self, place: Place<W>) {
         let placed = self.order.len() as u32;
         self.frames.push(Frame {
             place,
             placed,
-            next: 0,
+            next: self.plan.first_move(place.level),
             blamed: 0,
         });
     }
@@ -252,7 +281,7 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
         Known {
             level: place.level,
             state: place.state,
-            mask: place.mask.and(&self.sure),
+            mask: place.mask,
         }
     }
 
@@ -283,25 +312,29 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
         }
     }
 
-    /// The `next`-th way on from a place.
-    fn way(&mut self, place: &Place<W>, next: u32) -> Way {
-        let moves = self.plan.moves(place.level);
-        if let Some(&entry) = moves.get(next as usize) {
-            return self.try_entry(place, entry);
+    /// The next way on from a place, and what comes after it.
+    fn way(&mut self, place: &Place<W>, next: u32) -> (Way, u32) {
+        let moves = self.plan.moves();
+        if next < moves
+            && let Some((number, entry)) = self.plan.next_move(next, place.level)
+        {
+            return (self.try_entry(place, entry), number + 1);
         }
-        let doubtful = self.plan.doubtful.get(next as usize - moves.len());
-        let Some(doubtful) = doubtful else {
+        let group = next.saturating_sub(moves);
+        (self.doubtful_way(place, group), moves + group + 1)
+    }
+
+    /// The way on by the next unused call of a group.
+    fn doubtful_way(&mut self, place: &Place<W>, group: u32) -> Way {
+        let plan = self.plan;
+        let Some(doubtful) = plan.doubtful.get(group as usize) else {
             return Way::None;
         };
-        let unused = doubtful
-            .entries
-            .iter()
-            .find(|entry| !place.mask.has(self.plan.entries[**entry as usize].slot));
-        let Some(&entry) = unused else {
+        let Some(&entry) = doubtful.entries.get(self.doubt.used(group) as usize) else {
             return Way::Blocked;
         };
-        let returning = &self.plan.entries[self.plan.returning(place.level) as usize];
-        if self.plan.entries[entry as usize].invoked > returning.returned {
+        let returning = &plan.entries[plan.returning(place.level) as usize];
+        if plan.entries[entry as usize].invoked > returning.returned {
             return Way::Blocked;
         }
         match self.try_entry(place, entry) {
@@ -315,7 +348,8 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
     fn try_entry(&mut self, place: &Place<W>, number: u32) -> Way {
         let entry = &self.plan.entries[number as usize];
         let returning = &self.plan.entries[self.plan.returning(place.level) as usize];
-        if entry.cell != returning.cell || place.mask.has(entry.slot) {
+        let is_placed = entry.group == SURE && place.mask.has(entry.slot);
+        if entry.cell != returning.cell || is_placed {
             return Way::Blocked;
         }
         self.space
@@ -328,31 +362,39 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
     fn look_around(&mut self, place: &mut Place<W>, changed: Option<u32>) {
         let plan = self.plan;
         let cell = changed.map(|entry| plan.entries[entry as usize].cell);
-        // Looks invoked before this were tried in this state at an earlier level.
-        let mut tried_before = 0;
-        while place.level < plan.levels() {
-            for &number in plan.looks(place.level) {
-                let entry = &plan.entries[number as usize];
-                let fresh = if tried_before > 0 || cell.is_none() {
-                    entry.invoked >= tried_before
-                } else {
-                    Some(entry.cell) == cell
-                };
-                if fresh
-                    && !place.mask.has(entry.slot)
-                    && self.space.step(place.state, entry).is_some()
-                {
-                    place.mask.set(entry.slot);
-                    self.order.push(number);
+        if place.level < plan.levels() {
+            for number in plan.open_looks(place.level) {
+                if cell.is_none_or(|cell| cell == plan.entries[number as usize].cell) {
+                    self.look(place, number);
                 }
             }
+        }
+        while place.level < plan.levels() {
             let returning = &plan.entries[plan.returning(place.level) as usize];
             if !place.mask.has(returning.slot) {
                 return;
             }
             place.mask.clear(returning.slot);
-            tried_before = returning.returned;
             place.level += 1;
+            if place.level < plan.levels() {
+                // All who were open at the level before have been tried in this state.
+                for number in plan.newcomers(place.level) {
+                    let entry = &plan.entries[number as usize];
+                    if entry.pure {
+                        self.look(place, number);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Places a look if it fits the state.
+    #[inline]
+    fn look(&mut self, place: &mut Place<W>, number: u32) {
+        let entry = &self.plan.entries[number as usize];
+        if !place.mask.has(entry.slot) && self.space.step(place.state, entry).is_some() {
+            place.mask.set(entry.slot);
+            self.order.push(number);
         }
     }
 
@@ -390,7 +432,7 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
         };
         let returning_before = &plan.returns[place.level as usize..level as usize];
         returning_before.iter().copied().any(resets)
-            || plan.moves(level).iter().copied().any(resets)
+            || plan.open_moves(level).any(resets)
             || plan
                 .doubtful
                 .iter()
@@ -401,6 +443,9 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
     /// Whether a call that returns at this level or later has been placed already. A bit belongs to it only once it is open.
     fn is_placed(&self, place: &Place<W>, number: u32) -> bool {
         let entry = &self.plan.entries[number as usize];
+        if entry.group != SURE {
+            return entry.slot < self.doubt.used(entry.group);
+        }
         let returning = &self.plan.entries[self.plan.returning(place.level) as usize];
         entry.invoked < returning.returned && place.mask.has(entry.slot)
     }
@@ -417,13 +462,12 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
                 }
             };
         }
-        let used = place.mask.without(&self.sure);
         let least = self.dead_doubtful.entry(known).or_default();
-        if least.iter().any(|other| other.is_within(&used)) {
+        if least.iter().any(|other| self.doubt.is_within_used(*other)) {
             return Err(Blamed::MAX);
         }
-        least.retain(|other| !used.is_within(other));
-        least.push(used);
+        least.retain(|other| !self.doubt.is_within(place.used, *other));
+        least.push(place.used);
         self.doubts += 1;
         Ok(())
     }
@@ -431,13 +475,15 @@ impl<'a, M: Model, const W: usize> Search<'a, M, W> {
     /// About how many bytes the search holds.
     fn bytes(&self) -> u64 {
         let known = size_of::<Known<W>>() as u64;
-        let mask = size_of::<Mask<W>>() as u64;
         self.plan.bytes()
             + self.space.bytes()
+            + self.doubt.bytes()
             + self.dead.capacity() as u64 * (known + 9)
             + self.dead_doubtful.capacity() as u64 * (known + 25)
-            + self.doubts * mask * 2
+            // Most lists hold one set, in a piece of four.
+            + self.doubts * 4 * size_of::<Used>() as u64
             + self.frames.capacity() as u64 * size_of::<Frame<W>>() as u64
+            + self.order.capacity() as u64 * size_of::<u32>() as u64
     }
 }
 

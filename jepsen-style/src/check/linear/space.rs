@@ -20,6 +20,8 @@ pub(super) struct Space<'a, M: Model> {
     /// Rows of states; unused when there is one object, whose state is the row.
     rows: IndexSet<Box<[u32]>, FxBuildHasher>,
     objects: usize,
+    /// What the states own beyond their own size.
+    owned: usize,
 }
 
 impl<'a, M: Model> Space<'a, M> {
@@ -41,6 +43,7 @@ impl<'a, M: Model> Space<'a, M> {
             steps: FxHashMap::default(),
             rows,
             objects,
+            owned: 0,
         }
     }
 
@@ -79,7 +82,12 @@ impl<'a, M: Model> Space<'a, M> {
         let after = self
             .model
             .step(&self.states[state as usize], &self.calls[call as usize]);
-        let after = after.map(|after| self.states.insert_full(after).0 as u32);
+        let after = after.map(|after| {
+            let owned = self.model.owned(&after);
+            let (number, is_new) = self.states.insert_full(after);
+            self.owned += if is_new { owned } else { 0 };
+            number as u32
+        });
         self.steps.insert(key, after.unwrap_or(ILLEGAL));
         after
     }
@@ -100,10 +108,13 @@ impl<'a, M: Model> Space<'a, M> {
         self.model.describe(&self.states[object as usize])
     }
 
-    /// About how many bytes the states take, not counting what they own on the heap.
+    /// About how many bytes the states take.
     pub(super) fn bytes(&self) -> u64 {
         let state = size_of::<M::State>() + 24;
         let row = self.objects * 4 + 40;
-        (self.states.len() * state + self.steps.capacity() * 17 + self.rows.len() * row) as u64
+        (self.owned
+            + self.states.len() * state
+            + self.steps.capacity() * 17
+            + self.rows.len() * row) as u64
     }
 }

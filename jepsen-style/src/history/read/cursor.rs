@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashSet;
 
-use crate::history::{Name, PairError};
+use crate::history::{Event, EventKind, Name, Operation, Pairing, Process, Text, Value};
 
 /// How deep values may nest: far more than a recording needs, far less than the stack bears.
 const DEPTH: u32 = 128;
@@ -11,6 +11,8 @@ const DEPTH: u32 = 128;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {problem}")]
 pub struct ReadError {
+    /// Whether the recording is to blame.
+    pub fault: Fault,
     /// The line, from 1.
     pub line: usize,
     /// The character in that line, from 1.
@@ -19,22 +21,41 @@ pub struct ReadError {
     pub problem: String,
 }
 
+/// Whose fault it is that a recording was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is no recording, or an event of it is longer than the reader was told to take.
+    Recording,
+    /// It may be well formed, but takes more memory than the reader was given.
+    Memory,
+    /// The input itself broke off.
+    Input,
+}
+
 impl ReadError {
     pub(super) fn at_start(problem: &str) -> Self {
         Self {
+            fault: Fault::Recording,
             line: 1,
             column: 1,
             problem: problem.to_owned(),
         }
     }
 
-    pub(super) fn broken(error: &std::io::Error) -> Self {
-        Self::at_start(&format!("cannot read: {error}"))
+    /// The input failed somewhere in `line`.
+    pub(super) fn broken(error: &std::io::Error, line: usize) -> Self {
+        Self {
+            fault: Fault::Input,
+            line,
+            column: 1,
+            problem: format!("cannot read: {error}"),
+        }
     }
 }
 
 /// What went wrong at a byte of the text. Boxed, so that the way without errors moves less.
 pub(super) struct Problem {
+    fault: Fault,
     at: usize,
     what: String,
 }
@@ -46,24 +67,85 @@ pub(super) fn text(bytes: &[u8], first_line: usize) -> Result<&str, ReadError> {
     std::str::from_utf8(bytes).map_err(|error| {
         let good = &bytes[..error.valid_up_to()];
         let good = std::str::from_utf8(good).expect("valid up to here");
-        Cursor::new(good).located(good.len(), "this is not UTF-8".to_owned(), first_line)
+        let problem = Problem {
+            fault: Fault::Recording,
+            at: good.len(),
+            what: "this is not UTF-8".to_owned(),
+        };
+        Cursor::new(good, Room::unbounded()).error(problem, first_line)
     })
 }
 
 /// Walks over a text. Every reader of a value is a method or function over this.
 pub(super) struct Cursor<'a> {
+    /// What can be seen: all of `whole`, or its beginning.
     text: &'a str,
+    whole: &'a str,
     at: usize,
     depth: u32,
+    room: Room,
 }
 
+/// The longest piece that is looked at as one, `\uXXXX\uXXXX`: who stops nearer to the horizon may have been stopped by it.
+const PIECE: usize = 12;
+
 impl<'a> Cursor<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a str, room: Room) -> Self {
         Self {
             text,
+            whole: text,
             at: 0,
             depth: 0,
+            room,
         }
+    }
+
+    /// Sees the next `bytes` and one more, and nothing beyond.
+    pub(super) fn see(&mut self, bytes: usize) {
+        let horizon = self.at.saturating_add(bytes).saturating_add(1);
+        self.text = &self.whole[..self.whole.ceil_char_boundary(horizon)];
+    }
+
+    /// Whether more was wanted than could be seen, though there is more.
+    pub(super) fn is_at_horizon(&self, failed: bool) -> bool {
+        let near = if failed { PIECE } else { 0 };
+        self.text.len() < self.whole.len() && self.at + near >= self.text.len()
+    }
+
+    /// The room that is left, for the cursor over the next line.
+    pub(super) fn room(&self) -> Room {
+        self.room
+    }
+
+    /// Takes `bytes` of the memory that the reader was given.
+    #[inline]
+    pub(super) fn take_room(&mut self, bytes: usize) -> Parsed<()> {
+        match self.room.left.checked_sub(bytes as u64) {
+            Some(left) => {
+                self.room.left = left;
+                Ok(())
+            }
+            None => Err(self.no_room()),
+        }
+    }
+
+    /// Takes room for a string of so many bytes, which is none if it is stored inline.
+    #[inline]
+    pub(super) fn take_room_for_text(&mut self, bytes: usize) -> Parsed<()> {
+        if bytes > Text::INLINE {
+            return self.take_room(bytes);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn no_room(&self) -> Box<Problem> {
+        let given = self.room.given >> 20;
+        let what = format!("the history up to here takes more than {given} MiB of memory");
+        Box::new(Problem {
+            fault: Fault::Memory,
+            ..*self.problem(what)
+        })
     }
 
     #[inline]
@@ -144,13 +226,31 @@ impl<'a> Cursor<'a> {
     #[cold]
     pub(super) fn problem_at(&self, at: usize, what: impl Into<String>) -> Box<Problem> {
         Box::new(Problem {
+            fault: Fault::Recording,
             at,
             what: what.into(),
         })
     }
 
-    pub(super) fn pairing(&self, at: usize, error: &PairError) -> Box<Problem> {
-        self.problem_at(at, error.to_string())
+    /// Gives an event that began at `start` to `pairing`.
+    #[inline]
+    pub(super) fn pair(&mut self, pairing: &mut Pairing, event: Event, start: usize) -> Parsed<()> {
+        if event.kind == EventKind::Invoke || event.process == Process::Nemesis {
+            self.take_room(size_of::<Operation>())?;
+        }
+        pairing
+            .push(event)
+            .map_err(|error| self.problem_at(start, error.to_string()))
+    }
+
+    /// The map of `entries`, which was written at `start`.
+    pub(super) fn map(&self, start: usize, entries: Vec<(Value, Value)>) -> Parsed<Value> {
+        let written = entries.len();
+        let map = Value::map(entries);
+        if map.as_map().is_some_and(|entries| entries.len() < written) {
+            return Err(self.problem_at(start, "this map has a key twice"));
+        }
+        Ok(map)
     }
 
     /// Goes one level into a value.
@@ -187,21 +287,42 @@ impl<'a> Cursor<'a> {
         Ok(number)
     }
 
+    /// The problem with its place: the text begins with the line of that number.
     pub(super) fn error(&self, problem: Problem, first_line: usize) -> ReadError {
-        self.located(problem.at, problem.what, first_line)
-    }
-
-    fn located(&self, at: usize, problem: String, first_line: usize) -> ReadError {
-        let before = &self.text[..at.min(self.text.len())];
+        let before = &self.text[..problem.at.min(self.text.len())];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = first_line + before.bytes().filter(|byte| *byte == b'\n').count();
         ReadError {
+            fault: problem.fault,
             line,
             column: before[line_start..].chars().count() + 1,
-            problem,
+            problem: problem.what,
         }
     }
 }
+
+/// Memory that a history may still take. What is counted is what stays: operations, and what their values own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    given: u64,
+    left: u64,
+}
+
+impl Room {
+    pub(super) fn of(bytes: u64) -> Self {
+        Self {
+            given: bytes,
+            left: bytes,
+        }
+    }
+
+    pub(super) fn unbounded() -> Self {
+        Self::of(u64::MAX)
+    }
+}
+
+/// What a name takes beside its letters: two counts, and its place in the table.
+const NAME: usize = 56;
 
 /// Shares the few names that come again and again.
 #[derive(Default)]
@@ -213,19 +334,20 @@ pub(super) struct Names {
 
 impl Names {
     #[inline]
-    pub(super) fn name(&mut self, letters: &str) -> Name {
+    pub(super) fn name(&mut self, cursor: &mut Cursor<'_>, letters: &str) -> Parsed<Name> {
         for recent in self.recent.iter().flatten() {
             if recent.as_str() == letters {
-                return recent.clone();
+                return Ok(recent.clone());
             }
         }
-        self.look_up(letters)
+        self.look_up(cursor, letters)
     }
 
-    fn look_up(&mut self, letters: &str) -> Name {
+    fn look_up(&mut self, cursor: &mut Cursor<'_>, letters: &str) -> Parsed<Name> {
         let name = match self.known.get(letters) {
             Some(name) => name.clone(),
             None => {
+                cursor.take_room(letters.len() + NAME)?;
                 let name = Name::from(letters);
                 self.known.insert(name.clone());
                 name
@@ -233,6 +355,6 @@ impl Names {
         };
         self.recent.rotate_right(1);
         self.recent[0] = Some(name.clone());
-        name
+        Ok(name)
     }
 }

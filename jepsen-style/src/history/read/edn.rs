@@ -5,14 +5,16 @@
 //! maps or vectors of maps, each an event, tagged (`#jepsen.history.Op{…}`) or not.
 
 use super::ReadError;
-use super::cursor::{Cursor, Names, Parsed};
+use super::cursor::{Cursor, Names, Parsed, Room};
 use super::fields::{Field, Fields};
+use super::limits::{Limits, Pace};
 use crate::history::{History, Name, Pairing, Value};
 
-pub(super) fn read(text: &str) -> Result<History, ReadError> {
-    let mut cursor = Cursor::new(text);
+pub(super) fn read(text: &str, limits: Limits) -> Result<History, ReadError> {
+    let room = Room::of(limits.memory.saturating_sub(text.len() as u64));
+    let mut cursor = Cursor::new(text, room);
     let mut reader = Reader::default();
-    match reader.recording(&mut cursor) {
+    match reader.recording(&mut cursor, limits) {
         Ok(()) => Ok(reader.pairing.finish()),
         Err(problem) => Err(cursor.error(*problem, 1)),
     }
@@ -20,7 +22,7 @@ pub(super) fn read(text: &str) -> Result<History, ReadError> {
 
 /// Reads a text that is one value.
 pub(super) fn value(text: &str) -> Result<Value, ReadError> {
-    let mut cursor = Cursor::new(text);
+    let mut cursor = Cursor::new(text, Room::unbounded());
     value_alone(&mut cursor, &mut Names::default()).map_err(|problem| cursor.error(*problem, 1))
 }
 
@@ -41,34 +43,62 @@ struct Reader {
     pairing: Pairing,
 }
 
+/// Whether there is more to read.
+#[derive(PartialEq, Eq)]
+enum Next {
+    On,
+    End,
+}
+
 impl Reader {
-    fn recording(&mut self, cursor: &mut Cursor<'_>) -> Parsed<()> {
+    fn recording(&mut self, cursor: &mut Cursor<'_>, limits: Limits) -> Parsed<()> {
         let mut open = Vec::new();
+        let mut pace = Pace::default();
         loop {
-            blank(cursor, &mut self.names)?;
-            match cursor.peek() {
-                None if open.is_empty() => return Ok(()),
-                Some(b'[') if open.is_empty() => open.push(b']'),
-                Some(b'(') if open.is_empty() => open.push(b')'),
-                Some(byte) if open.last() == Some(&byte) => {
-                    open.pop();
-                }
-                Some(b'#') => {
-                    // The tag of an event says what its fields say already.
-                    cursor.advance(1);
-                    if token(cursor).is_empty() {
-                        return Err(cursor.unexpected("an event"));
-                    }
-                    continue;
-                }
-                Some(b'{') => {
-                    self.event(cursor)?;
-                    continue;
-                }
-                _ => return Err(cursor.unexpected("an event")),
+            let start = cursor.at();
+            // Beyond the longest event there is nothing to be seen for now: whoever comes to that end has found a longer one.
+            cursor.see(limits.event);
+            let next = self.next(cursor, &mut open);
+            if cursor.is_at_horizon(next.is_err()) {
+                let problem = format!(
+                    "the event from here on is longer than {} bytes",
+                    limits.event
+                );
+                return Err(cursor.problem_at(start, problem));
             }
-            cursor.advance(1);
+            pace.went(cursor.at() - start);
+            if next? == Next::End {
+                return Ok(());
+            }
         }
+    }
+
+    /// Reads an event with what stands before it, or one letter of what is around events.
+    fn next(&mut self, cursor: &mut Cursor<'_>, open: &mut Vec<u8>) -> Parsed<Next> {
+        blank(cursor, &mut self.names)?;
+        match cursor.peek() {
+            None if open.is_empty() => return Ok(Next::End),
+            Some(b'[') if open.is_empty() => open.push(b']'),
+            Some(b'(') if open.is_empty() => open.push(b')'),
+            Some(byte) if open.last() == Some(&byte) => {
+                open.pop();
+            }
+            Some(b'#') => {
+                // The tag of an event says what its fields say already.
+                cursor.advance(1);
+                if token(cursor).is_empty() {
+                    return Err(cursor.unexpected("an event"));
+                }
+                return Ok(Next::On);
+            }
+            Some(b'{') => {
+                self.event(cursor)?;
+                return Ok(Next::On);
+            }
+            _ => return Err(cursor.unexpected("an event")),
+        }
+        cursor.advance(1);
+        Ok(Next::On)
     }
 
     fn event(&mut self, cursor: &mut Cursor<'_>) -> Parsed<()> {
@@ -84,9 +114,7 @@ impl Reader {
             self.field(cursor, &mut fields)?;
         }
         let event = fields.finish(cursor, start)?;
-        self.pairing
-            .push(event)
-            .map_err(|error| cursor.pairing(start, &error))
+        cursor.pair(&mut self.pairing, event, start)
     }
 
     fn field(&mut self, cursor: &mut Cursor<'_>, fields: &mut Fields) -> Parsed<()> {
@@ -99,6 +127,9 @@ impl Reader {
         blank(cursor, &mut self.names)?;
         let at = cursor.at();
         let field = Field::of_name(name.as_str());
+        if let Some(field) = field {
+            fields.once(cursor, at, field)?;
+        }
         if let (Some(Field::Kind | Field::Function), Some(b':')) = (field, cursor.peek()) {
             // In nearly every event these are keywords, and need not become values first.
             cursor.advance(1);
@@ -107,7 +138,7 @@ impl Reader {
                 Some(Field::Kind) => fields.kind(cursor, at, word),
                 _ if word.is_empty() => Err(cursor.unexpected("a keyword")),
                 _ => {
-                    fields.function = Some(self.names.name(word));
+                    fields.function = Some(self.names.name(cursor, word)?);
                     Ok(())
                 }
             };
@@ -120,18 +151,18 @@ impl Reader {
             Some(Field::Key) => fields.key = value,
             Some(Field::Value) => fields.value = value,
             Some(Field::Time) => fields.time(cursor, at, &value)?,
-            Some(Field::Error) => fields.error(value),
-            Some(Field::Node) => fields.node(value),
-            Some(Field::Index) => fields.index(value, self.pairing.events()),
-            None => fields.other(name.as_str(), value),
+            Some(Field::Error) => fields.error(cursor, value)?,
+            Some(Field::Node) => fields.node(cursor, value)?,
+            Some(Field::Index) => fields.index(cursor, at, value, self.pairing.events())?,
+            None => fields.other(cursor, at, name.as_str(), value)?,
         }
         Ok(())
     }
 
-    fn function(&mut self, cursor: &Cursor<'_>, at: usize, value: &Value) -> Parsed<Name> {
+    fn function(&mut self, cursor: &mut Cursor<'_>, at: usize, value: &Value) -> Parsed<Name> {
         match value {
             Value::Keyword(name) | Value::Symbol(name) => Ok(name.clone()),
-            Value::Text(text) => Ok(self.names.name(text.as_str())),
+            Value::Text(text) => self.names.name(cursor, text.as_str()),
             other => Err(cursor.problem_at(at, format!("a function is a keyword, not {other}"))),
         }
     }
@@ -215,7 +246,7 @@ fn symbol(cursor: &mut Cursor<'_>, names: &mut Names) -> Parsed<Value> {
         "nil" => Value::Nil,
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
-        _ => Value::Symbol(names.name(word)),
+        _ => Value::Symbol(names.name(cursor, word)?),
     })
 }
 
@@ -225,7 +256,7 @@ fn keyword(cursor: &mut Cursor<'_>, names: &mut Names) -> Parsed<Value> {
     if word.is_empty() {
         return Err(cursor.unexpected("a keyword"));
     }
-    Ok(Value::Keyword(names.name(word)))
+    Ok(Value::Keyword(names.name(cursor, word)?))
 }
 
 fn sequence(cursor: &mut Cursor<'_>, names: &mut Names, close: u8) -> Parsed<Vec<Value>> {
@@ -239,6 +270,7 @@ fn sequence(cursor: &mut Cursor<'_>, names: &mut Names, close: u8) -> Parsed<Vec
             cursor.leave();
             return Ok(values);
         }
+        cursor.take_room(size_of::<Value>())?;
         values.push(any(cursor, names)?);
     }
 }
@@ -254,11 +286,12 @@ fn map(cursor: &mut Cursor<'_>, names: &mut Names, namespace: Option<&str>) -> P
         if cursor.peek() == Some(b'}') {
             break;
         }
+        cursor.take_room(size_of::<(Value, Value)>())?;
         let mut key = any(cursor, names)?;
         if let (Some(namespace), Value::Keyword(name)) = (namespace, &key)
             && !name.as_str().contains('/')
         {
-            key = Value::Keyword(names.name(&format!("{namespace}/{name}")));
+            key = Value::Keyword(names.name(cursor, &format!("{namespace}/{name}"))?);
         }
         blank(cursor, names)?;
         if cursor.peek() == Some(b'}') {
@@ -268,12 +301,7 @@ fn map(cursor: &mut Cursor<'_>, names: &mut Names, namespace: Option<&str>) -> P
     }
     cursor.advance(1);
     cursor.leave();
-    let written = entries.len();
-    let map = Value::map(entries);
-    if map.as_map().is_some_and(|entries| entries.len() < written) {
-        return Err(cursor.problem_at(start, "this map has a key twice"));
-    }
-    Ok(map)
+    cursor.map(start, entries)
 }
 
 /// What begins with `#`: a set, a namespaced map, a symbolic number, or a tag.
@@ -317,7 +345,8 @@ fn tagged(cursor: &mut Cursor<'_>, names: &mut Names) -> Parsed<Value> {
     if !tag.starts_with(char::is_alphabetic) {
         return Err(cursor.unexpected("a tag"));
     }
-    let tag = names.name(tag);
+    let tag = names.name(cursor, tag)?;
+    cursor.take_room(size_of::<(Name, Value)>())?;
     cursor.enter()?;
     blank(cursor, names)?;
     let value = any(cursor, names)?;
@@ -336,6 +365,7 @@ fn number(cursor: &mut Cursor<'_>) -> Parsed<Value> {
             .fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
         return Ok(Value::Integer(if negative { -number } else { number }));
     }
+    cursor.take_room_for_text(word.len())?;
     unusual_number(word).ok_or_else(|| cursor.problem_at(start, format!("{word} is no number")))
 }
 
@@ -379,6 +409,7 @@ fn string(cursor: &mut Cursor<'_>) -> Parsed<Value> {
     let slice = cursor.take_while(plain);
     if cursor.peek() == Some(b'"') {
         cursor.advance(1);
+        cursor.take_room_for_text(slice.len())?;
         return Ok(Value::from(slice));
     }
     let mut letters = slice.to_owned();
@@ -387,6 +418,7 @@ fn string(cursor: &mut Cursor<'_>) -> Parsed<Value> {
         match cursor.peek() {
             Some(b'"') => {
                 cursor.advance(1);
+                cursor.take_room_for_text(letters.len())?;
                 return Ok(Value::from(letters));
             }
             Some(_) => {
@@ -482,6 +514,10 @@ fn character(cursor: &mut Cursor<'_>) -> Parsed<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(text: &str) -> Result<History, ReadError> {
+        super::read(text, Limits::generous())
+    }
     use crate::history::{Outcome, Process};
 
     fn shown(text: &str) -> String {

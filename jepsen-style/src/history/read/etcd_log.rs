@@ -9,25 +9,30 @@
 //! compared and found another value. It is read as a `cas` that went well and answered `false`, so that the comparison
 //! itself is judged. Any other failure (`:fail :read :timed-out`) says nothing about the state.
 
+use std::io::BufRead;
+
 use super::ReadError;
-use super::cursor::{Cursor, Names, Parsed};
+use super::cursor::{Cursor, Names, Parsed, Room};
 use super::edn::value_alone;
+use super::limits::Limits;
+use super::lines::Lines;
 use crate::history::{Details, Event, EventKind, History, Pairing, Process, Value};
 
-pub(super) fn read(text: &str) -> Result<History, ReadError> {
+pub(super) fn read(input: impl BufRead, limits: Limits) -> Result<History, ReadError> {
     let mut names = Names::default();
     let mut pairing = Pairing::default();
-    for (number, line) in text.lines().enumerate() {
-        let mut cursor = Cursor::new(line);
+    let mut lines = Lines::new(input, limits);
+    let mut room = Room::of(limits.memory);
+    while let Some((number, line)) = lines.next()? {
+        let mut cursor = Cursor::new(line, room);
         let mut whole = || {
             if let Some(event) = event(&mut cursor, &mut names)? {
-                pairing
-                    .push(event)
-                    .map_err(|error| cursor.pairing(0, &error))?;
+                cursor.pair(&mut pairing, event, 0)?;
             }
             Ok(())
         };
-        whole().map_err(|problem: Box<_>| cursor.error(*problem, number + 1))?;
+        whole().map_err(|problem: Box<_>| cursor.error(*problem, number))?;
+        room = cursor.room();
     }
     Ok(pairing.finish())
 }
@@ -48,7 +53,8 @@ fn event(cursor: &mut Cursor<'_>, names: &mut Names) -> Parsed<Option<Event>> {
     let kind_at = cursor.at();
     let kind = EventKind::of_word(keyword(cursor)?)
         .ok_or_else(|| cursor.problem_at(kind_at, "expected :invoke, :ok, :fail or :info"))?;
-    let function = names.name(keyword(cursor)?);
+    let word = keyword(cursor)?;
+    let function = names.name(cursor, word)?;
     let value = value_alone(cursor, names)?;
     let mut event = Event {
         process,
@@ -60,6 +66,9 @@ fn event(cursor: &mut Cursor<'_>, names: &mut Names) -> Parsed<Option<Event>> {
         details: None,
     };
     settle(&mut event);
+    if event.details.is_some() {
+        cursor.take_room(size_of::<Details>())?;
+    }
     Ok(Some(event))
 }
 
@@ -111,6 +120,10 @@ fn blank(cursor: &mut Cursor<'_>) {
 mod tests {
     use super::*;
     use crate::history::Outcome;
+
+    fn read(text: &str) -> Result<History, ReadError> {
+        super::read(text.as_bytes(), Limits::generous())
+    }
 
     #[test]
     fn a_comparison_that_failed_is_an_answer() {

@@ -13,6 +13,8 @@ pub(super) struct Fields {
     pub(super) value: Value,
     nanoseconds: u64,
     details: Option<Box<Details>>,
+    /// Which fields have been met, a bit each.
+    met: u16,
 }
 
 /// A field that means something, by its name in every format.
@@ -48,6 +50,17 @@ impl Field {
 }
 
 impl Fields {
+    /// Notes that a field was met; twice in one event is an error, since one of the two would be lost.
+    #[inline]
+    pub(super) fn once(&mut self, cursor: &Cursor<'_>, at: usize, field: Field) -> Parsed<()> {
+        let bit = 1 << field as u16;
+        if self.met & bit != 0 {
+            return Err(cursor.problem_at(at, "this event has a field twice"));
+        }
+        self.met |= bit;
+        Ok(())
+    }
+
     /// A number or a word for the process.
     #[inline]
     pub(super) fn process(&mut self, cursor: &Cursor<'_>, at: usize, value: &Value) -> Parsed<()> {
@@ -97,26 +110,52 @@ impl Fields {
     }
 
     /// An index that says what the place of the line says anyway is dropped.
-    pub(super) fn index(&mut self, value: Value, events: u32) {
-        if value != Value::Integer(i64::from(events)) {
-            self.other("index", value);
+    pub(super) fn index(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        at: usize,
+        value: Value,
+        events: u32,
+    ) -> Parsed<()> {
+        if value == Value::Integer(i64::from(events)) {
+            return Ok(());
         }
+        self.other(cursor, at, "index", value)
     }
 
-    pub(super) fn error(&mut self, value: Value) {
-        self.details().error = value;
+    pub(super) fn error(&mut self, cursor: &mut Cursor<'_>, value: Value) -> Parsed<()> {
+        self.details(cursor)?.error = value;
+        Ok(())
     }
 
-    pub(super) fn node(&mut self, value: Value) {
-        self.details().node = value;
+    pub(super) fn node(&mut self, cursor: &mut Cursor<'_>, value: Value) -> Parsed<()> {
+        self.details(cursor)?.node = value;
+        Ok(())
     }
 
-    pub(super) fn other(&mut self, name: &str, value: Value) {
-        self.details().others.push((Text::from(name), value));
+    /// A field that means nothing here, whose value stood at `at`.
+    pub(super) fn other(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        at: usize,
+        name: &str,
+        value: Value,
+    ) -> Parsed<()> {
+        cursor.take_room(size_of::<(Text, Value)>())?;
+        cursor.take_room_for_text(name.len())?;
+        let others = &mut self.details(cursor)?.others;
+        if others.iter().any(|(other, _)| other.as_str() == name) {
+            return Err(cursor.problem_at(at, "this event has a field twice"));
+        }
+        others.push((Text::from(name), value));
+        Ok(())
     }
 
-    fn details(&mut self) -> &mut Details {
-        self.details.get_or_insert_with(Box::default)
+    fn details(&mut self, cursor: &mut Cursor<'_>) -> Parsed<&mut Details> {
+        if self.details.is_none() {
+            cursor.take_room(size_of::<Details>())?;
+        }
+        Ok(self.details.get_or_insert_with(Box::default))
     }
 
     /// The event, if nothing is missing. `start` is where it began.

@@ -14,36 +14,30 @@
 use std::io::BufRead;
 
 use super::ReadError;
-use super::cursor::{Cursor, Names, Parsed, text};
+use super::cursor::{Cursor, Names, Parsed, Room};
 use super::fields::{Field, Fields};
+use super::limits::Limits;
+use super::lines::Lines;
 use crate::history::{Event, History, Pairing, Value};
 
 /// Reads events line by line, so that the text of a long recording is never in memory as a whole.
-pub(super) fn read(mut input: impl BufRead) -> Result<History, ReadError> {
+pub(super) fn read(input: impl BufRead, limits: Limits) -> Result<History, ReadError> {
     let mut reader = Reader::default();
-    let mut line = Vec::new();
-    let mut number = 0;
-    loop {
-        line.clear();
-        number += 1;
-        if input
-            .read_until(b'\n', &mut line)
-            .map_err(|error| ReadError::broken(&error))?
-            == 0
-        {
-            return Ok(reader.pairing.finish().with_story(reader.story));
-        }
-        let line = text(&line, number)?;
-        let mut cursor = Cursor::new(line);
+    let mut lines = Lines::new(input, limits);
+    let mut room = Room::of(limits.memory);
+    while let Some((number, line)) = lines.next()? {
+        let mut cursor = Cursor::new(line, room);
         reader
             .line(&mut cursor, number)
             .map_err(|problem| cursor.error(*problem, number))?;
+        room = cursor.room();
     }
+    Ok(reader.pairing.finish().with_story(reader.story))
 }
 
 /// Reads a text that is one value.
 pub(super) fn value(text: &str) -> Result<Value, ReadError> {
-    let mut cursor = Cursor::new(text);
+    let mut cursor = Cursor::new(text, Room::unbounded());
     let mut whole = || {
         blank(&mut cursor);
         let value = any(&mut cursor)?;
@@ -81,10 +75,7 @@ impl Reader {
         }
         let start = cursor.at();
         match self.object(cursor)? {
-            Line::Event(event) => self
-                .pairing
-                .push(event)
-                .map_err(|error| cursor.pairing(start, &error))?,
+            Line::Event(event) => cursor.pair(&mut self.pairing, event, start)?,
             Line::Story(story) if number == 1 => self.story = story,
             Line::Story(_) => {
                 return Err(cursor.problem_at(start, "a story stands in the first line only"));
@@ -139,6 +130,9 @@ impl Reader {
         };
         blank(cursor);
         let at = cursor.at();
+        if let Some(field) = field {
+            fields.once(cursor, at, field)?;
+        }
         match field {
             Some(Field::Process) => {
                 let process = any(cursor)?;
@@ -149,7 +143,8 @@ impl Reader {
                 fields.kind(cursor, at, word.as_ref())?;
             }
             Some(Field::Function) => {
-                fields.function = Some(self.names.name(string(cursor)?.as_ref()));
+                let function = string(cursor)?;
+                fields.function = Some(self.names.name(cursor, function.as_ref())?);
             }
             Some(Field::Key) => fields.key = any(cursor)?,
             Some(Field::Value) => fields.value = any(cursor)?,
@@ -157,13 +152,25 @@ impl Reader {
                 let time = any(cursor)?;
                 fields.time(cursor, at, &time)?;
             }
-            Some(Field::Error) => fields.error(any(cursor)?),
-            Some(Field::Node) => fields.node(any(cursor)?),
-            Some(Field::Index) => fields.index(any(cursor)?, self.pairing.events()),
+            Some(Field::Error) => {
+                let error = any(cursor)?;
+                fields.error(cursor, error)?;
+            }
+            Some(Field::Node) => {
+                let node = any(cursor)?;
+                fields.node(cursor, node)?;
+            }
+            Some(Field::Index) => {
+                let index = any(cursor)?;
+                fields.index(cursor, at, index, self.pairing.events())?;
+            }
             None if name.as_ref() == "story" && place == Place::First => {
                 return Ok(Some(string(cursor)?.into_string()));
             }
-            None => fields.other(name.as_ref(), any(cursor)?),
+            None => {
+                let value = any(cursor)?;
+                fields.other(cursor, at, name.as_ref(), value)?;
+            }
         }
         Ok(None)
     }
@@ -218,6 +225,14 @@ impl Letters<'_> {
             Self::Built(built) => built,
         }
     }
+
+    fn into_value(self, cursor: &mut Cursor<'_>) -> Parsed<Value> {
+        cursor.take_room_for_text(self.as_ref().len())?;
+        Ok(match self {
+            Self::Slice(slice) => Value::from(slice),
+            Self::Built(built) => Value::from(built),
+        })
+    }
 }
 
 impl AsRef<str> for Letters<'_> {
@@ -232,10 +247,7 @@ impl AsRef<str> for Letters<'_> {
 
 fn any(cursor: &mut Cursor<'_>) -> Parsed<Value> {
     match cursor.peek() {
-        Some(b'"') => Ok(match string(cursor)? {
-            Letters::Slice(slice) => Value::from(slice),
-            Letters::Built(built) => Value::from(built),
-        }),
+        Some(b'"') => string(cursor)?.into_value(cursor),
         Some(b'-' | b'0'..=b'9') => number(cursor),
         Some(b'[') => list(cursor),
         Some(b'{') => map(cursor),
@@ -261,6 +273,7 @@ fn list(cursor: &mut Cursor<'_>) -> Parsed<Value> {
     blank(cursor);
     if cursor.peek() != Some(b']') {
         loop {
+            cursor.take_room(size_of::<Value>())?;
             values.push(any(cursor)?);
             blank(cursor);
             match cursor.peek() {
@@ -278,15 +291,14 @@ fn list(cursor: &mut Cursor<'_>) -> Parsed<Value> {
 
 fn map(cursor: &mut Cursor<'_>) -> Parsed<Value> {
     cursor.enter()?;
+    let start = cursor.at();
     cursor.advance(1);
     let mut entries = Vec::new();
     blank(cursor);
     if cursor.peek() != Some(b'}') {
         loop {
-            let key = match string(cursor)? {
-                Letters::Slice(slice) => Value::from(slice),
-                Letters::Built(built) => Value::from(built),
-            };
+            cursor.take_room(size_of::<(Value, Value)>())?;
+            let key = string(cursor)?.into_value(cursor)?;
             blank(cursor);
             cursor.expect(b':')?;
             blank(cursor);
@@ -302,7 +314,7 @@ fn map(cursor: &mut Cursor<'_>) -> Parsed<Value> {
     }
     cursor.advance(1);
     cursor.leave();
-    Ok(Value::map(entries))
+    cursor.map(start, entries)
 }
 
 fn number(cursor: &mut Cursor<'_>) -> Parsed<Value> {
@@ -329,9 +341,11 @@ fn number(cursor: &mut Cursor<'_>) -> Parsed<Value> {
         return Ok(Value::Integer(if negative { -number } else { number }));
     }
     let written = cursor.since(start);
-    Ok(written
-        .parse()
-        .map_or_else(|_| Value::Number(written.into()), Value::Integer))
+    if let Ok(number) = written.parse() {
+        return Ok(Value::Integer(number));
+    }
+    cursor.take_room(written.len())?;
+    Ok(Value::Number(written.into()))
 }
 
 fn fraction(cursor: &mut Cursor<'_>, start: usize) -> Parsed<Value> {
@@ -429,7 +443,7 @@ mod tests {
     use crate::history::{Outcome, Process};
 
     fn parse(text: &str) -> Result<History, ReadError> {
-        read(text.as_bytes())
+        read(text.as_bytes(), Limits::generous())
     }
 
     #[test]
@@ -485,6 +499,9 @@ mod tests {
             "{\"process\":1,\"type\":\"ok\",\"f\":\"read\"}",
             "{\"process\":1,\"type\":\"invoke\",\"f\":\"read\",\"value\":01}",
             "{\"process\":1,\"type\":\"invoke\",\"f\":\"read\",\"value\":\"\\ud800\"}",
+            "{\"process\":1,\"type\":\"invoke\",\"f\":\"read\",\"process\":1}",
+            "{\"process\":1,\"type\":\"invoke\",\"f\":\"read\",\"hue\":1,\"hue\":2}",
+            "{\"process\":1,\"type\":\"invoke\",\"f\":\"read\",\"value\":{\"a\":1,\"a\":2}}",
             "{\"process\":-1,\"type\":\"invoke\",\"f\":\"read\"}",
             "{}",
             "[]",

@@ -1,9 +1,12 @@
 //! Histories whose answers carry revisions, decided without a search.
 //!
 //! A store that numbers its changes tells their order. Every change that was answered stands at its revision, and what
-//! changed nothing stands at the revision that it saw, in any order among its like. What is left open is which unknown
-//! requests fill the revisions that nobody owns. So the history is replayed once, in the order of revisions, over a
-//! *set* of states: it forks where several unknown requests could fill a gap, and thins where an answer rules some out.
+//! changed nothing stands at the revision that it saw, in any order among its like. Two things are left open. Which unknown
+//! requests fill the revisions that nobody owns; and, where an answer is the bare revision, whether a delete or a transaction
+//! made it or only saw it. So the history is replayed once, in the order of revisions, over a *set* of states: it forks where
+//! several requests could have made a revision, and thins where an answer rules some out.
+
+use rustc_hash::FxHashSet;
 
 use super::{Call, Etcd, Request, State};
 use crate::model::{Decision, Model, OPEN, Timed};
@@ -19,7 +22,7 @@ struct Fork {
     used: Vec<u32>,
 }
 
-/// Decides if every answer carries its revision and says whether it took it, and no lease is involved; `None` otherwise, and when forks abound.
+/// Decides if every answer carries its revision and no lease is involved; `None` otherwise, and when forks abound.
 pub(super) fn decide(model: &Etcd, calls: &[Timed<Call>]) -> Option<Decision> {
     let (doubtful, mut sure): (Vec<&Timed<Call>>, Vec<&Timed<Call>>) =
         calls.iter().partition(|timed| timed.is_open());
@@ -33,39 +36,42 @@ pub(super) fn decide(model: &Etcd, calls: &[Timed<Call>]) -> Option<Decision> {
     if calls.iter().any(about_leases) || sure.iter().any(|timed| timed.call.revision().is_none()) {
         return None;
     }
-    // Whether a request took a revision must be known of each, or its place is not.
-    if sure
-        .iter()
-        .any(|timed| !timed.call.is_pure() && !timed.call.is_change())
-    {
-        return None;
-    }
     let doubtful: Vec<&Timed<Call>> = doubtful
         .into_iter()
         .filter(|timed| !timed.call.is_pure())
         .collect();
-    sure.sort_by_key(|timed| (timed.call.revision(), timed.call.is_pure(), timed.invoked));
+    // Those that certainly took their revision first: who stands behind one of them saw it.
+    sure.sort_by_key(|timed| {
+        (
+            timed.call.revision(),
+            !timed.call.is_change(),
+            timed.invoked,
+        )
+    });
     if let Some(reason) = backward(&sure) {
         return Some(Decision::Illegal(reason));
     }
     replay(model, &sure, &doubtful)
 }
 
-/// Whether something stands before another in the order of revisions that began only after the other had returned. Those
-/// that changed nothing and saw one revision stand in the order of their invocations, which is always possible.
+/// Whether an answer of one revision was there before a request began that was answered a smaller one.
 fn backward(sure: &[&Timed<Call>]) -> Option<String> {
     let mut latest: Option<&Timed<Call>> = None;
-    for timed in sure {
-        if let Some(latest) = latest.filter(|latest| latest.invoked > timed.returned) {
-            return Some(format!(
-                "revision {} was answered before a request began that was answered revision {}",
-                timed.call.revision().unwrap_or_default(),
-                latest.call.revision().unwrap_or_default()
-            ));
+    for group in sure.chunk_by(|one, other| one.call.revision() == other.call.revision()) {
+        for timed in group {
+            if let Some(latest) = latest.filter(|latest| latest.invoked > timed.returned) {
+                return Some(format!(
+                    "revision {} was answered before a request began that was answered revision {}",
+                    timed.call.revision().unwrap_or_default(),
+                    latest.call.revision().unwrap_or_default()
+                ));
+            }
         }
-        if latest.is_none_or(|latest| latest.invoked < timed.invoked) {
-            latest = Some(timed);
-        }
+        latest = group
+            .iter()
+            .copied()
+            .chain(latest)
+            .max_by_key(|timed| timed.invoked);
     }
     None
 }
@@ -80,25 +86,94 @@ fn replay(model: &Etcd, sure: &[&Timed<Call>], doubtful: &[&Timed<Call>]) -> Opt
         state: model.init(),
         used: Vec::new(),
     }];
-    for (timed, soonest) in sure.iter().zip(soonest) {
-        let seen = timed.call.revision().unwrap_or_default();
-        let before = if timed.call.is_pure() { seen } else { seen - 1 };
-        forks = fill(model, forks, doubtful, before, soonest)?;
-        let mut next = Vec::with_capacity(forks.len());
-        for fork in forks {
-            if let Some(state) = model.step(&fork.state, &timed.call) {
-                next.push(Fork {
-                    state,
-                    used: fork.used,
-                });
-            }
-        }
-        if next.is_empty() {
+    let mut from = 0;
+    for group in sure.chunk_by(|one, other| one.call.revision() == other.call.revision()) {
+        let soonest = soonest[from];
+        from += group.len();
+        forks = pass(model, forks, group, doubtful, soonest)?;
+        if forks.is_empty() {
             return Some(Decision::Illegal(String::new()));
         }
-        forks = next;
     }
     Some(Decision::Linearizable)
+}
+
+/// Brings every fork through the answers of one revision: one of them made it, or an unknown request did, or it was there.
+fn pass(
+    model: &Etcd,
+    forks: Vec<Fork>,
+    group: &[&Timed<Call>],
+    doubtful: &[&Timed<Call>],
+    soonest: u32,
+) -> Option<Vec<Fork>> {
+    let revision = group[0].call.revision().unwrap_or_default();
+    if group.iter().all(|timed| timed.call.is_pure()) {
+        let there = fill(model, forks, doubtful, revision, soonest)?;
+        return Some(agreeing(model, there, group));
+    }
+    if group[0].call.is_change() {
+        let before = fill(model, forks, doubtful, revision - 1, soonest)?;
+        let made = makers(group).next().map(|maker| make(model, before, maker));
+        return Some(agreeing(model, made.unwrap_or_default(), group));
+    }
+    let seen = fill(model, forks.clone(), doubtful, revision, soonest)?;
+    let mut there = agreeing(model, seen, group);
+    let before = fill(model, forks, doubtful, revision - 1, soonest)?;
+    for maker in makers(group) {
+        crate::deadline::look();
+        let made = make(model, before.clone(), maker);
+        let others: Vec<&Timed<Call>> = group
+            .iter()
+            .copied()
+            .filter(|timed| timed.operation != maker.operation)
+            .collect();
+        there.extend(agreeing(model, made, &others));
+        if there.len() > FORKS {
+            return None;
+        }
+    }
+    if there.len() > 1 {
+        let mut known = FxHashSet::default();
+        there.retain(|fork| known.insert(fork.clone()));
+    }
+    Some(there)
+}
+
+/// Those of a group that may have made its revision: the rest saw it, so none of them was over before.
+fn makers<'a>(group: &'a [&'a Timed<Call>]) -> impl Iterator<Item = &'a Timed<Call>> {
+    let first_return = group.iter().map(|timed| timed.returned).min();
+    let candidates = if group[0].call.is_change() {
+        &group[..1]
+    } else {
+        group
+    };
+    candidates.iter().copied().filter(move |maker| {
+        !maker.call.is_pure() && first_return.is_some_and(|first| maker.invoked < first)
+    })
+}
+
+/// The forks after `maker`, which made its revision.
+fn make(model: &Etcd, forks: Vec<Fork>, maker: &Timed<Call>) -> Vec<Fork> {
+    let made = forks.into_iter().filter_map(|fork| {
+        let before = fork.state.revision;
+        let state = model.step_in_place(fork.state, &maker.call)?;
+        (state.revision > before).then_some(Fork { state, ..fork })
+    });
+    made.collect()
+}
+
+/// The forks in which every answer of a group is right that only saw its revision. The one that made it, if it is among them,
+/// stands first and is passed over.
+fn agreeing(model: &Etcd, mut forks: Vec<Fork>, group: &[&Timed<Call>]) -> Vec<Fork> {
+    let seen = match group.first() {
+        Some(first) if first.call.is_change() => &group[1..],
+        _ => group,
+    };
+    forks.retain(|fork| {
+        seen.iter()
+            .all(|timed| model.step(&fork.state, &timed.call).is_some())
+    });
+    forks
 }
 
 /// Brings every fork to `revision` by unknown requests; those that cannot be brought there end.

@@ -48,6 +48,18 @@ impl Etcd {
     }
 }
 
+impl Etcd {
+    /// The state after `call`, made of the one before it. Maps that nobody else holds are changed where they are, so that a
+    /// replay of a long history does not copy every key for every put.
+    fn step_in_place(&self, state: State, call: &Call) -> Option<State> {
+        let (after, answer) = state.apply(&call.request)?;
+        match &call.answer {
+            Some(recorded) if !recorded.agrees_with(&answer) => None,
+            _ => Some(after),
+        }
+    }
+}
+
 impl Model for Etcd {
     type State = State;
     type Call = Call;
@@ -61,11 +73,7 @@ impl Model for Etcd {
     }
 
     fn step(&self, state: &State, call: &Call) -> Option<State> {
-        let (after, answer) = state.apply(&call.request)?;
-        match &call.answer {
-            Some(recorded) if !recorded.agrees_with(&answer) => None,
-            _ => Some(after),
-        }
+        self.step_in_place(state.clone(), call)
     }
 
     fn is_pure(&self, call: &Call) -> bool {
@@ -88,6 +96,10 @@ impl Model for Etcd {
 
     fn decide(&self, calls: &[Timed<Call>]) -> Option<Decision> {
         fork::decide(self, calls)
+    }
+
+    fn owned(&self, state: &State) -> usize {
+        state.owned()
     }
 
     fn describe(&self, state: &State) -> String {

@@ -93,11 +93,22 @@ impl State {
         }
     }
 
+    /// Bytes that the maps take, about. What two states share is counted twice: that is little, since a change copies.
+    pub(super) fn owned(&self) -> usize {
+        // A node of a tree is three quarters full.
+        let keys = self.keys.len() * size_of::<(Text, Stored)>() * 4 / 3;
+        let values = self.keys.iter().map(|(key, stored)| {
+            let heap = |text: &Text| text.as_bytes().len().saturating_sub(Text::INLINE);
+            heap(key) + heap(&stored.value)
+        });
+        keys + values.sum::<usize>() + self.leases.len() * size_of::<i64>() * 4 / 3
+    }
+
     /// The state after a request and what it answers; `None` if the request would be refused.
-    pub fn apply(&self, request: &Request) -> Option<(Self, Answer)> {
-        let mut after = self.clone();
+    pub fn apply(self, request: &Request) -> Option<(Self, Answer)> {
+        let mut after = self;
         // Whatever a request changes, it changes at one new revision.
-        let at = self.revision + 1;
+        let at = after.revision + 1;
         let mut answer = Answer::default();
         match request {
             Request::Txn {
@@ -105,7 +116,7 @@ impl State {
                 then,
                 otherwise,
             } => {
-                let held = compare.iter().all(|compare| self.holds(compare));
+                let held = compare.iter().all(|compare| after.holds(compare));
                 answer.succeeded = Some(held);
                 for request in if held { then } else { otherwise } {
                     answer.responses.push(after.apply_one(request, at)?);
@@ -129,8 +140,8 @@ impl State {
                 self.put(key, value, *lease, at, &mut response)?;
             }
             Request::Delete(range) => {
-                let deleted = self.delete(|key, _| range.holds(key), at);
-                response.deleted = Some(deleted);
+                let keys = self.within(range).map(|(key, _)| key.clone()).collect();
+                response.deleted = Some(self.delete(keys, at));
             }
             Request::Grant(lease) => {
                 if !Arc::make_mut(&mut self.leases).insert(*lease) {
@@ -141,7 +152,12 @@ impl State {
                 if !Arc::make_mut(&mut self.leases).remove(lease) {
                     return None;
                 }
-                self.delete(|_, stored| stored.lease == *lease, at);
+                let attached = self
+                    .keys
+                    .iter()
+                    .filter(|(_, stored)| stored.lease == *lease);
+                let keys = attached.map(|(key, _)| key.clone()).collect();
+                self.delete(keys, at);
             }
             Request::KeepAlive(lease) => {
                 if !self.leases.contains(lease) {
@@ -166,8 +182,10 @@ impl State {
             Some(revision) if revision < self.revision => return Some(()),
             _ => {}
         }
-        let kvs = self.keys.iter().filter(|(key, _)| range.holds(key));
-        let mut kvs: Vec<KeyValue> = kvs.map(|(key, stored)| stored.shown(key)).collect();
+        let mut kvs: Vec<KeyValue> = self
+            .within(range)
+            .map(|(key, stored)| stored.shown(key))
+            .collect();
         response.count = Some(kvs.len() as i64);
         if limit > 0 {
             kvs.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -203,13 +221,16 @@ impl State {
         Some(())
     }
 
-    fn delete(&mut self, doomed: impl Fn(&Text, &Stored) -> bool, at: i64) -> i64 {
-        let keys: Vec<Text> = self
-            .keys
-            .iter()
-            .filter(|(key, stored)| doomed(key, stored))
-            .map(|(key, _)| key.clone())
-            .collect();
+    /// The keys of a range, in order.
+    fn within(&self, range: &Range) -> impl Iterator<Item = (&Text, &Stored)> {
+        self.keys
+            .range(range.key.clone()..)
+            .take_while(|(key, _)| range.holds(key))
+    }
+
+    /// Deletes `keys`, which are there, at one revision; gives how many.
+    #[expect(clippy::needless_pass_by_value, reason = "a list made for this")]
+    fn delete(&mut self, keys: Vec<Text>, at: i64) -> i64 {
         if !keys.is_empty() {
             let stored = Arc::make_mut(&mut self.keys);
             for key in &keys {
