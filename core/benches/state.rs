@@ -70,7 +70,7 @@ impl Numbers {
 struct Rig {
     dir: tempfile::TempDir,
     state: State,
-    checkpointer: rusqlite::Connection,
+    checkpointer: database::Opened,
     numbers: Numbers,
     index: u64,
 }
