@@ -32,7 +32,7 @@ impl Checker for Bank {
         let reads = history
             .clients()
             .filter(|operation| operation.function.as_str() == "read" && operation.is_ok());
-        let mut expected: Option<(i64, BTreeSet<&Value>)> = None;
+        let mut expected: Option<(i128, BTreeSet<&Value>)> = None;
         let (mut errors, mut count) = (Vec::new(), 0_u64);
         for read in reads {
             count += 1;
@@ -44,9 +44,12 @@ impl Checker for Bank {
                 }
             };
             let accounts: BTreeSet<&Value> = balances.iter().map(|(account, _)| *account).collect();
-            let total = balances.iter().map(|(_, balance)| *balance).sum();
-            let (wanted, all) =
-                expected.get_or_insert_with(|| (self.total.unwrap_or(total), accounts.clone()));
+            let total: i128 = balances
+                .iter()
+                .map(|(_, balance)| i128::from(*balance))
+                .sum();
+            let (wanted, all) = expected
+                .get_or_insert_with(|| (self.total.map_or(total, i128::from), accounts.clone()));
             if accounts != *all {
                 errors.push(format!("other accounts than in the first read: {read}"));
             } else if total != *wanted {

@@ -25,8 +25,9 @@ enum Step {
 /// A read, with the least and greatest that it may show.
 struct Read {
     shown: i64,
-    least: i64,
-    greatest: i64,
+    /// Wide enough that no number of additions goes beyond it.
+    least: i128,
+    greatest: i128,
     invoked: u32,
 }
 
@@ -76,11 +77,11 @@ impl Checker for Counter {
 /// Four sums tell the bounds: what is certain and what possible, of additions and of subtractions. What makes the value
 /// greater is certain from when a read begins and possible until it ends; what makes it less, the other way round.
 fn bound(steps: &[(u32, Step)], reads: &mut [Read]) {
-    let (mut certain, mut possible) = ([0_i64; 2], [0_i64; 2]);
+    let (mut certain, mut possible) = ([0_i128; 2], [0_i128; 2]);
     for (_, step) in steps {
         match *step {
-            Step::Certain(number) => certain[usize::from(number < 0)] += number,
-            Step::Possible(number) => possible[usize::from(number < 0)] += number,
+            Step::Certain(number) => certain[usize::from(number < 0)] += i128::from(number),
+            Step::Possible(number) => possible[usize::from(number < 0)] += i128::from(number),
             Step::Begin(read) => {
                 reads[read].least += certain[0];
                 reads[read].greatest += certain[1];
@@ -94,7 +95,7 @@ fn bound(steps: &[(u32, Step)], reads: &mut [Read]) {
 }
 
 fn judge(reads: &[Read]) -> Report {
-    let wrong = |read: &&Read| !(read.least..=read.greatest).contains(&read.shown);
+    let wrong = |read: &&Read| !(read.least..=read.greatest).contains(&i128::from(read.shown));
     let words = |read: &Read| {
         format!(
             "the read invoked at {} shows {}, not {} to {}",

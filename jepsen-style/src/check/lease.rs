@@ -53,7 +53,9 @@ fn said(operation: &Operation) -> Said {
         .unwrap_or(0);
     match (operation.function.as_str(), operation.outcome) {
         ("grant" | "keepalive", Outcome::Unknown) => Said::Perhaps,
-        ("grant" | "keepalive", Outcome::Ok) if seconds > 0 => Said::Refreshed(seconds * SECOND),
+        ("grant" | "keepalive", Outcome::Ok) if seconds > 0 => {
+            Said::Refreshed(seconds.saturating_mul(SECOND))
+        }
         ("keepalive", Outcome::Ok) => Said::Gone,
         ("revoke", Outcome::Ok | Outcome::Unknown) => Said::Revoked,
         ("alive", Outcome::Ok) if operation.output.as_bool() == Some(true) => Said::Alive,
@@ -155,7 +157,7 @@ impl Leases {
         }
         let refreshed = |operation: &&Operation| match said(operation) {
             Said::Refreshed(life) if operation.ended.is_some_and(|end| end.order < order) => {
-                Some(operation.invoked.nanoseconds + life)
+                Some(operation.invoked.nanoseconds.saturating_add(life))
             }
             _ => None,
         };
@@ -171,7 +173,9 @@ impl Leases {
             match (said(operation), operation.ended) {
                 (Said::Perhaps, _) => return None,
                 (Said::Refreshed(_), None) => return None,
-                (Said::Refreshed(life), Some(end)) => due = due.max(Some(end.nanoseconds + life)),
+                (Said::Refreshed(life), Some(end)) => {
+                    due = due.max(Some(end.nanoseconds.saturating_add(life)));
+                }
                 _ => {}
             }
         }
@@ -182,8 +186,10 @@ impl Leases {
                 && !asking.precedes(operation)
                 && !operation.precedes(asking)
         });
-        due.filter(|_| !overlaps)
-            .map(|due| due + nanoseconds(self.drift) + nanoseconds(self.delay))
+        due.filter(|_| !overlaps).map(|due| {
+            let slack = nanoseconds(self.drift).saturating_add(nanoseconds(self.delay));
+            due.saturating_add(slack)
+        })
     }
 }
 

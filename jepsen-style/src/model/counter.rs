@@ -24,10 +24,11 @@ pub enum Call {
 }
 
 impl Model for Counter {
-    type State = i64;
+    /// Wide enough that no number of additions goes beyond it.
+    type State = i128;
     type Call = Call;
 
-    fn init(&self) -> i64 {
+    fn init(&self) -> i128 {
         0
     }
 
@@ -36,7 +37,10 @@ impl Model for Counter {
         match operation.function.as_str() {
             "add" => Ok(Some(Call::Add(number().ok_or("add takes a whole number")?))),
             "increment" | "inc" => Ok(Some(Call::Add(number().unwrap_or(1)))),
-            "decrement" | "dec" => Ok(Some(Call::Add(-number().unwrap_or(1)))),
+            "decrement" | "dec" => {
+                let less = number().unwrap_or(1).checked_neg();
+                Ok(Some(Call::Add(less.ok_or("decrement takes a number")?)))
+            }
             "read" if operation.is_ok() => Ok(Some(Call::Read(
                 operation
                     .output
@@ -48,10 +52,10 @@ impl Model for Counter {
         }
     }
 
-    fn step(&self, state: &i64, call: &Call) -> Option<i64> {
+    fn step(&self, state: &i128, call: &Call) -> Option<i128> {
         match call {
-            Call::Add(number) => state.checked_add(*number),
-            Call::Read(seen) => (seen == state).then_some(*state),
+            Call::Add(number) => state.checked_add(i128::from(*number)),
+            Call::Read(seen) => (i128::from(*seen) == *state).then_some(*state),
         }
     }
 
@@ -67,7 +71,7 @@ impl Model for Counter {
         decide(calls)
     }
 
-    fn describe(&self, state: &i64) -> String {
+    fn describe(&self, state: &i128) -> String {
         state.to_string()
     }
 }

@@ -99,7 +99,7 @@ impl Model for Lock {
         let mut after = state.clone();
         match call {
             Call::Acquire(process, number) => {
-                let number = number.unwrap_or(state.granted + 1);
+                let number = number.unwrap_or(state.granted.saturating_add(1));
                 let is_free = state.holder.is_none() || self.ends == Ends::ByExpiry;
                 if !is_free || number <= state.granted {
                     return None;

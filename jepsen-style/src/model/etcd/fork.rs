@@ -112,13 +112,13 @@ fn pass(
         return Some(agreeing(model, there, group));
     }
     if group[0].call.is_change() {
-        let before = fill(model, forks, doubtful, revision - 1, soonest)?;
+        let before = fill(model, forks, doubtful, revision.saturating_sub(1), soonest)?;
         let made = makers(group).next().map(|maker| make(model, before, maker));
         return Some(agreeing(model, made.unwrap_or_default(), group));
     }
     let seen = fill(model, forks.clone(), doubtful, revision, soonest)?;
     let mut there = agreeing(model, seen, group);
-    let before = fill(model, forks, doubtful, revision - 1, soonest)?;
+    let before = fill(model, forks, doubtful, revision.saturating_sub(1), soonest)?;
     for maker in makers(group) {
         crate::deadline::look();
         let made = make(model, before.clone(), maker);
