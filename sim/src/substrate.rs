@@ -35,14 +35,15 @@ pub trait Substrate: Time + Debug + Clone + Copy + Default + Eq + Ord + Hash + S
     /// Listens on a port of the machine that the caller runs on.
     fn bind(port: u16) -> impl Future<Output = io::Result<Self::Acceptor>> + Send;
 
-    /// The next connection, and the machine and port that it comes from.
+    /// The next connection, the machine that it comes from, and the number that its dialler has.
     fn accept(
         acceptor: &Self::Acceptor,
-    ) -> impl Future<Output = io::Result<(Self::Plain, (HostId, u16))>> + Send;
+    ) -> impl Future<Output = io::Result<(Self::Plain, (HostId, u64))>> + Send;
 
-    /// Connects to a port of a machine; answers the own port, too.
+    /// Connects to a port of a machine; answers a number, too, by which both ends know the connection, and which no other from
+    /// this machine to that port ever has: an end that died before the other showed up must not be taken for a later one.
     fn connect(
         host: HostId,
         port: u16,
-    ) -> impl Future<Output = io::Result<(Self::Plain, u16)>> + Send;
+    ) -> impl Future<Output = io::Result<(Self::Plain, u64)>> + Send;
 }

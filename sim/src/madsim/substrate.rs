@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use madsim::net::{TcpListener, TcpStream};
 use madsim::time::TimeHandle;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::host::HostId;
 use crate::substrate::{Substrate, Time};
+
+/// A number is on its way no longer than this: far more than the network below ours takes.
+const HELLO: Duration = Duration::from_millis(1);
 
 /// The simulator madsim.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,20 +46,28 @@ impl Substrate for Madsim {
         TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))).await
     }
 
-    async fn accept(acceptor: &TcpListener) -> io::Result<(TcpStream, (HostId, u16))> {
-        let (stream, from) = acceptor.accept().await?;
-        Ok((stream, address(from)?))
+    /// The first bytes are the number. A dialler that died on the way sends none, and is passed over.
+    async fn accept(acceptor: &TcpListener) -> io::Result<(TcpStream, (HostId, u64))> {
+        loop {
+            let (mut stream, from) = acceptor.accept().await?;
+            let number = madsim::time::timeout(HELLO, stream.read_u64()).await;
+            if let Ok(Ok(number)) = number {
+                return Ok((stream, (machine(from)?, number)));
+            }
+        }
     }
 
-    async fn connect(host: HostId, port: u16) -> io::Result<(TcpStream, u16)> {
-        let stream = TcpStream::connect(format!("{}:{port}", host.ip())).await?;
-        let own = stream.local_addr()?.port();
-        Ok((stream, own))
+    /// madsim gives the lowest free port, and so the same one again and again: the number is drawn, and said first of all.
+    async fn connect(host: HostId, port: u16) -> io::Result<(TcpStream, u64)> {
+        let mut stream = TcpStream::connect(format!("{}:{port}", host.ip())).await?;
+        let number = madsim::rand::random();
+        stream.write_u64(number).await?;
+        stream.flush().await?;
+        Ok((stream, number))
     }
 }
 
-fn address(address: SocketAddr) -> io::Result<(HostId, u16)> {
+fn machine(address: SocketAddr) -> io::Result<HostId> {
     let host = HostId::at(&address.ip().to_string());
-    host.map(|host| (host, address.port()))
-        .ok_or_else(|| io::Error::other(format!("{address} is no machine")))
+    host.ok_or_else(|| io::Error::other(format!("{address} is no machine")))
 }

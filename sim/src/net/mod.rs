@@ -41,8 +41,8 @@ pub struct Network {
     trace: Trace,
 }
 
-/// The machine and port that asked for a connection, and those that it asked.
-type Addresses = ((HostId, u16), (HostId, u16));
+/// The machine that asked for a connection, with its number, and the machine and port that it asked.
+type Addresses = ((HostId, u64), (HostId, u16));
 
 struct Inner {
     rules: Rules,
@@ -332,8 +332,8 @@ impl Network {
             S::wait(round_trip).await;
             self.await_way(from, to).await?;
         }
-        let (plain, own_port) = S::connect(to, port).await?;
-        let connection = self.connection(((from, own_port), (to, port)));
+        let (plain, number) = S::connect(to, port).await?;
+        let connection = self.connection(((from, number), (to, port)));
         Ok(Linked::new(plain, self.clone(), connection, Side::Dialler))
     }
 
@@ -343,7 +343,7 @@ impl Network {
         host: HostId,
         port: u16,
         acceptor: &S::Acceptor,
-    ) -> io::Result<(Linked<S::Plain, S>, (HostId, u16))> {
+    ) -> io::Result<(Linked<S::Plain, S>, (HostId, u64))> {
         let (plain, from) = S::accept(acceptor).await?;
         let connection = self.connection((from, (host, port)));
         Ok((

@@ -47,16 +47,17 @@ impl Substrate for Turmoil {
         TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))).await
     }
 
-    async fn accept(acceptor: &TcpListener) -> io::Result<(TcpStream, (HostId, u16))> {
+    async fn accept(acceptor: &TcpListener) -> io::Result<(TcpStream, (HostId, u64))> {
         let (stream, from) = acceptor.accept().await?;
         let host = HostId::at(&from.ip().to_string());
         let host = host.ok_or_else(|| io::Error::other(format!("{from} is no machine")))?;
-        Ok((stream, (host, from.port())))
+        Ok((stream, (host, from.port().into())))
     }
 
-    async fn connect(host: HostId, port: u16) -> io::Result<(TcpStream, u16)> {
+    /// Ports are given out in turn, and come again only after tens of thousands.
+    async fn connect(host: HostId, port: u16) -> io::Result<(TcpStream, u64)> {
         let stream = TcpStream::connect(format!("{}:{port}", host.ip())).await?;
         let own = stream.local_addr()?.port();
-        Ok((stream, own))
+        Ok((stream, own.into()))
     }
 }

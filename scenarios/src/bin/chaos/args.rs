@@ -38,6 +38,9 @@ enum Command {
         /// Also save what clients asked and were told, as JSON Lines; `check --model etcd` judges it again.
         #[arg(long, value_name = "FILE")]
         history: Option<PathBuf>,
+        /// Also save everything that happened, a line each.
+        #[arg(long, value_name = "FILE")]
+        trace: Option<PathBuf>,
     },
     /// Runs many seeds one after the other, whatever becomes of them: a line of JSON for each that did not pass, and at the
     /// end one that counts. Exits with the worst of them.
@@ -91,6 +94,7 @@ pub(crate) enum Order {
         target: Target,
         output: Output,
         history: Option<PathBuf>,
+        trace: Option<PathBuf>,
     },
     /// Many.
     Soak(Soak),
@@ -162,10 +166,12 @@ pub(crate) fn parse() -> Result<Option<Order>, Exit> {
             which,
             output,
             history,
+            trace,
         } => Order::Run {
             target: which.check()?,
             output,
             history,
+            trace,
         },
         Command::Soak {
             name,

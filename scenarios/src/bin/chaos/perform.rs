@@ -31,22 +31,32 @@ pub(crate) fn perform(order: &Order) -> Exit {
             target,
             output,
             history,
-        } => once(target, *output, history.as_deref()),
+            trace,
+        } => once(target, *output, history.as_deref(), trace.as_deref()),
         Order::Soak(order) => soak(order),
         Order::Twice(target) => twice(target),
     }
 }
 
-fn once(target: &Target, output: Output, history: Option<&Path>) -> Exit {
+fn once(target: &Target, output: Output, history: Option<&Path>, trace: Option<&Path>) -> Exit {
     announce(target);
-    let Some(run) = attempt(target, Keep::Last(KEPT)) else {
+    let keep = trace.map_or(Keep::Last(KEPT), |_| Keep::All);
+    let Some(run) = attempt(target, keep) else {
         return harness_failed(target);
     };
-    if let Some(path) = history
-        && let Err(error) = save(&run, path)
-    {
-        eprintln!("chaos: {}: {error}", path.display());
-        return harness_failed(target);
+    let lines = || run.recording.lines.join("\n");
+    let saved = [
+        (history, history.map(|path| save(&run, path))),
+        (
+            trace,
+            trace.map(|path| create(path)?.write_all(lines().as_bytes())),
+        ),
+    ];
+    for (path, saved) in saved {
+        if let (Some(path), Some(Err(error))) = (path, saved) {
+            eprintln!("chaos: {}: {error}", path.display());
+            return harness_failed(target);
+        }
     }
     match output {
         Output::Text => say(&text::page(&run.report)),
@@ -141,12 +151,15 @@ fn harness_failed(target: &Target) -> Exit {
 }
 
 fn save(run: &Run, path: &Path) -> io::Result<()> {
+    write::write(&run.history, create(path)?)
+}
+
+fn create(path: &Path) -> io::Result<BufWriter<File>> {
     #[expect(
         clippy::disallowed_methods,
         reason = "a command of its own, on a real disk"
     )]
-    let file = File::create(path)?;
-    write::write(&run.history, BufWriter::new(file))
+    File::create(path).map(BufWriter::new)
 }
 
 fn say(line: &str) {
