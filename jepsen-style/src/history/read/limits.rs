@@ -44,7 +44,7 @@ impl Limits {
 /// Bytes read between two looks at the clock: a few milliseconds of work.
 const STRIDE: usize = 1 << 20;
 
-/// Looks at the [deadline](crate::deadline) once in so many bytes, however they are spread over lines.
+/// Looks at the deadline once in so many bytes, however they are spread over lines.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     since_look: usize,
