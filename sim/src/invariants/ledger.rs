@@ -34,6 +34,16 @@ pub struct Configuration {
 }
 
 impl Configuration {
+    /// As a node told it.
+    pub(super) fn told(at: EntryId, voters: &[Vec<u64>], standbys: &[u64]) -> Self {
+        let voters = voters.iter().map(|set| set.iter().copied().collect());
+        Self {
+            at,
+            voters: voters.collect(),
+            standbys: standbys.iter().copied().collect(),
+        }
+    }
+
     /// Whether two sets of voters decide together.
     #[must_use]
     pub fn is_joint(&self) -> bool {
@@ -168,14 +178,7 @@ impl Ledger {
                 voters,
                 standbys,
             } => {
-                let configuration = Configuration {
-                    at: *at,
-                    voters: voters
-                        .iter()
-                        .map(|set| set.iter().copied().collect())
-                        .collect(),
-                    standbys: standbys.iter().copied().collect(),
-                };
+                let configuration = Configuration::told(*at, voters, standbys);
                 self.configurations.entry(at.1).or_insert(configuration);
             }
             Event::Members { removed, .. } => self.removed.extend(removed),

@@ -23,17 +23,7 @@ impl Invariant for SafeConfiguration {
                 at,
                 voters,
                 standbys,
-            } => {
-                let new = Configuration {
-                    at: *at,
-                    voters: voters
-                        .iter()
-                        .map(|set| set.iter().copied().collect())
-                        .collect(),
-                    standbys: standbys.iter().copied().collect(),
-                };
-                follows(seen, &new)
-            }
+            } => follows(seen, &Configuration::told(*at, voters, standbys)),
             Event::Members { index, removed, .. } => {
                 let configuration = seen.ledger.configuration(*index);
                 let Some(configuration) = configuration else {
