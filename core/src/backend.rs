@@ -49,7 +49,7 @@ impl<R: Runtime> Backend for Inner<R> {
             .wait_recovered()
             .await
             .map_err(|_| closed())?;
-        let readers = self.replica().readers().ok_or_else(closed)?;
+        let readers = self.replica().readers().await?.ok_or_else(closed)?;
         if request.range_end.is_empty() {
             // A few microseconds: less than what it costs to hand it to another thread.
             return readers.with(|reader| reader.range(&request));
@@ -70,7 +70,10 @@ impl<R: Runtime> Backend for Inner<R> {
     }
 
     fn revision(&self) -> Revision {
-        let readers = self.replica().readers();
+        if let Some(revision) = self.replica().revision() {
+            return revision;
+        }
+        let readers = self.replica().committed();
         let revisions = readers.and_then(|readers| readers.with(Reader::revisions).ok());
         revisions.map_or(Revision(1), |revisions| revisions.current)
     }
@@ -127,7 +130,7 @@ impl<R: Runtime> Backend for Inner<R> {
     }
 
     async fn hash(&self, revision: Revision) -> Result<KeyspaceHash, ReadError> {
-        let snapshots = self.replica().snapshots().ok_or_else(closed)?;
+        let snapshots = self.replica().snapshots().await?.ok_or_else(closed)?;
         R::blocking(move || snapshots.hash_kv(revision)).await
     }
 

@@ -229,6 +229,12 @@ impl Place {
         }
     }
 
+    /// The directory that it is in.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.dir
+    }
+
     /// The name that SQLite gets and that messages show.
     #[must_use]
     pub fn path(&self, file: &str) -> String {

@@ -72,12 +72,16 @@ fn put(key: &str, value: &str) -> Body {
     })
 }
 
-fn get(replica: &Arc<Replica<TokioRuntime>>, key: &str) -> Option<String> {
+async fn get(replica: &Arc<Replica<TokioRuntime>>, key: &str) -> Option<String> {
     let request = RangeRequest {
         key: key.to_owned().into(),
         ..RangeRequest::default()
     };
-    let readers = replica.readers().expect("the state is open");
+    let readers = replica
+        .readers()
+        .await
+        .expect("what is applied is committed");
+    let readers = readers.expect("the state is open");
     let response = readers
         .with(|reader| reader.range(&request))
         .expect("a read");
@@ -150,7 +154,7 @@ async fn one_node_keeps_what_it_acknowledged_over_a_restart() {
     let node = RealNode::start(config, Beginning::Existing).await.unwrap();
     until("it leads again", || node.replica().leader().is_some()).await;
     node.replica().barrier().unwrap().pass().await.unwrap();
-    assert_eq!(get(node.replica(), "key19").as_deref(), Some("value"));
+    assert_eq!(get(node.replica(), "key19").await.as_deref(), Some("value"));
     node.stop().await;
 }
 
@@ -181,11 +185,11 @@ async fn three_nodes_form_and_go_on_without_the_leader() {
     for node in &nodes {
         node.replica().barrier().unwrap().pass().await.unwrap();
         assert_eq!(
-            get(node.replica(), "after").as_deref(),
+            get(node.replica(), "after").await.as_deref(),
             Some("the leader left")
         );
         assert_eq!(
-            get(node.replica(), "from2").as_deref(),
+            get(node.replica(), "from2").await.as_deref(),
             Some("any node takes writes")
         );
     }

@@ -1,4 +1,5 @@
 //! The same random requests to a real etcd and to ours: every field of every answer must be equal, but for ids and terms.
+//! Ours is the API over a state alone, and once the shipped binary as a process of its own.
 //!
 //! The etcd is the one that `QUORATE_ETCD` names, or `etcd` from the PATH. Without one nothing is compared, and the tests
 //! are reported as ignored, not as passed: that is why this file has a harness of its own.
@@ -50,6 +51,7 @@ use quorate::transport::Channel;
 use tonic::Status;
 
 const SEEDS: [u8; 4] = [1, 2, 3, 4];
+const BINARY_SEED: u8 = 5;
 const REQUESTS: usize = 1500;
 
 fn main() -> ExitCode {
@@ -61,21 +63,26 @@ fn main() -> ExitCode {
             "NOT COMPARED WITH A REAL ETCD: none is in the PATH. Install one (Debian: etcd-server) or name it in QUORATE_ETCD."
         ),
     }
-    let trials = SEEDS.map(|seed| {
-        let etcd = etcd.clone();
+    let trial = |name: String, run: fn(&PathBuf, u8) -> Result<(), Failed>, seed| {
+        let binary = etcd.clone();
         let run = move || {
-            run(
-                &etcd.expect("an ignored test was forced to run without an etcd"),
-                seed,
-            )
+            let binary = binary.expect("an ignored test was forced to run without an etcd");
+            run(&binary, seed)
         };
-        Trial::test(
-            format!("random_requests_are_answered_as_by_etcd_{seed}"),
-            run,
-        )
-    });
-    let trials = trials.map(|trial| trial.with_ignored_flag(etcd.is_none()));
-    libtest_mimic::run(&arguments, trials.into()).exit_code()
+        Trial::test(name, run).with_ignored_flag(etcd.is_none())
+    };
+    let mut trials: Vec<Trial> = SEEDS
+        .map(|seed| {
+            let name = format!("random_requests_are_answered_as_by_etcd_{seed}");
+            trial(name, against_the_api, seed)
+        })
+        .into();
+    trials.push(trial(
+        "the_binary_answers_random_requests_as_etcd_does".to_owned(),
+        against_the_binary,
+        BINARY_SEED,
+    ));
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn find_etcd() -> Option<PathBuf> {
@@ -135,37 +142,89 @@ impl Drop for Etcd {
     }
 }
 
+/// The shipped binary, one node on a directory of its own.
+struct Quorate {
+    process: Child,
+    address: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Quorate {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let [client, peer] = [free_address(), free_address()];
+        let process = Command::new(env!("CARGO_BIN_EXE_quorate"))
+            .args(["start", "--name", "one", "--data-dir"])
+            .arg(directory.path().join("data"))
+            .args(["--listen-client", &client, "--listen-peer", &peer])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            process,
+            address: client,
+            _directory: directory,
+        }
+    }
+}
+
+impl Drop for Quorate {
+    fn drop(&mut self) {
+        self.process.kill().expect("it is our child");
+        self.process.wait().expect("it is our child");
+    }
+}
+
 /// An address that was free a moment ago: etcd cannot be told to choose one.
 fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }
 
-fn run(etcd: &PathBuf, seed: u8) -> Result<(), Failed> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
-        .build()?;
-    runtime.block_on(async {
+        .build()
+}
+
+fn against_the_api(etcd: &PathBuf, seed: u8) -> Result<(), Failed> {
+    runtime()?.block_on(async {
         let theirs = Etcd::start(etcd);
         let ours = Served::start().await;
         compare(&theirs.address, &ours.address, seed).await
     })
 }
 
+fn against_the_binary(etcd: &PathBuf, seed: u8) -> Result<(), Failed> {
+    runtime()?.block_on(async {
+        let theirs = Etcd::start(etcd);
+        let ours = Quorate::start();
+        compare(&theirs.address, &ours.address, seed).await
+    })
+}
+
+/// Waits until a server answers.
+async fn ready(kv: &mut Kv) -> Result<(), Failed> {
+    let question = RangeRequest {
+        key: "ready".into(),
+        ..RangeRequest::default()
+    };
+    for _ in 0..600 {
+        if kv.range(question.clone()).await.is_ok() {
+            return Ok(());
+        }
+        R::sleep(Duration::from_millis(50)).await;
+    }
+    Err("a server did not come up".into())
+}
+
 async fn compare(theirs: &str, ours: &str, seed: u8) -> Result<(), Failed> {
     let mut theirs = client(theirs);
     let mut ours = client(ours);
-    while theirs
-        .range(RangeRequest {
-            key: "ready".into(),
-            ..RangeRequest::default()
-        })
-        .await
-        .is_err()
-    {
-        R::sleep(Duration::from_millis(50)).await;
-    }
+    ready(&mut theirs).await?;
+    ready(&mut ours).await?;
     let mut seen = BTreeMap::<String, usize>::new();
     let mut present = 1;
     for (number, mut request) in requests(seed).into_iter().enumerate() {

@@ -684,7 +684,9 @@ impl<'world, M: Simulator> Cluster<'world, M> {
         let read = self.on(number, |replica| async move {
             replica.barrier()?.pass().await.ok()?;
             let response = replica
-                .readers()?
+                .readers()
+                .await
+                .ok()??
                 .with(|reader| reader.range(&request))
                 .ok()?;
             response

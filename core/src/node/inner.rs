@@ -301,7 +301,7 @@ impl<R: Runtime> Inner<R> {
     /// # Errors
     /// When the state cannot be read.
     pub(super) fn roster(&self) -> Result<Option<Roster>, StateError> {
-        let Some(readers) = self.replica.readers() else {
+        let Some(readers) = self.replica.committed() else {
             return Ok(None);
         };
         let roster = readers.with(Reader::roster)?;

@@ -97,7 +97,7 @@ impl<R: Runtime> Inner<R> {
     /// # Errors
     /// When the state cannot be read.
     pub fn tokens(&self) -> Result<Vec<store::Token>, StateError> {
-        match self.replica().readers() {
+        match self.replica().committed() {
             Some(readers) => readers.with(|reader| crate::state::tokens(reader.connection())),
             None => Ok(Vec::new()),
         }

@@ -17,7 +17,7 @@ use std::fmt::Debug;
 use std::io;
 use std::mem::take;
 use std::ops::{Bound, Range, RangeBounds};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -479,6 +479,10 @@ async fn write_queue<R: Runtime>(
     );
     // What an earlier run left unmoved is moved with the first write.
     let mut unmoved = CHECKPOINT_BYTES;
+    // Most of the write-ahead file is moved beside the writes. What they added meanwhile is moved between two of them:
+    // SQLite starts the file over only if a write finds everything moved, and without that it would grow for as long as
+    // the load lasts, and each sync would have to write the file's new length too.
+    let nearly_moved = Arc::new(AtomicBool::new(false));
     while let Some((jobs, aside)) = next_write(&shared).await {
         for job in &jobs {
             if let Job::Truncate { from, .. } = job {
@@ -508,23 +512,36 @@ async fn write_queue<R: Runtime>(
         if !finish(&shared, jobs, written) {
             return;
         }
+        if nearly_moved.swap(false, Ordering::Relaxed) {
+            move_pages::<R>(&writer, &checkpointer).await;
+        }
         if unmoved >= CHECKPOINT_BYTES {
             unmoved = 0;
             let (cleaner, checkpointer) = (cleaner.clone(), Arc::clone(&checkpointer));
-            // In order on its own worker, beside the next writes. After an error the next write is refused, which ends this
-            // instance.
+            let nearly_moved = Arc::clone(&nearly_moved);
+            // In order on its own worker, beside the next writes.
             drop(R::spawn(async move {
-                let moved = cleaner.run(move || {
-                    checkpointer
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .run()
-                });
-                if let Err(error) = moved.await {
-                    tracing::warn!(%error, "the log's write-ahead file could not be moved into the database");
-                }
+                move_pages::<R>(&cleaner, &checkpointer).await;
+                nearly_moved.store(true, Ordering::Relaxed);
             }));
         }
+    }
+}
+
+/// After an error the next write is refused, which ends this instance.
+async fn move_pages<R: Runtime>(
+    worker: &R::Worker,
+    checkpointer: &Arc<Mutex<JournalCheckpointer>>,
+) {
+    let checkpointer = Arc::clone(checkpointer);
+    let moved = worker.run(move || {
+        checkpointer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .run()
+    });
+    if let Err(error) = moved.await {
+        tracing::warn!(%error, "the log's write-ahead file could not be moved into the database");
     }
 }
 

@@ -18,6 +18,7 @@
 //! | `machine.rs` | openraft's state machine: batches onto the state |
 //! | `telling.rs` | what applying tells a simulator |
 //! | `snapshot.rs` | the state on its way to a follower |
+//! | `unseen.rs` | what is applied and not yet committed, and how readers come to see it |
 //! | `peers.rs` | addresses and channels |
 //! | `network.rs`, `server.rs` | messages out and in |
 //! | `proposer.rs` | writes from any node |
@@ -42,3 +43,4 @@ pub mod server;
 pub mod snapshot;
 mod telling;
 pub mod types;
+pub mod unseen;

@@ -28,13 +28,14 @@ use super::peers::Peers;
 use super::proposer::{ProposeError, Proposer};
 use super::snapshot::Incoming;
 use super::types::{Metrics, NodeRaft, Payload, StoredMembership, Vote, term_of};
+use super::unseen::Unseen;
 use crate::database::{DatabaseError, Layout, Missing, Place};
 use crate::etcd::EtcdError;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, Revision};
 use crate::proto::{peer, store};
 use crate::readers::Readers;
 use crate::runtime::buggify::stumble;
-use crate::runtime::{Event, Runtime, Worker as _, timeout};
+use crate::runtime::{Event, Runtime, timeout};
 use crate::state::{Digest, Response, Snapshots, State, StateError, Sweep, command, members};
 
 /// Versions of keys that one step of the sweep behind compaction looks at.
@@ -98,7 +99,7 @@ struct Running<R: Runtime> {
     raft: NodeRaft<R>,
     log: Log<R>,
     state: Arc<Mutex<State>>,
-    worker: R::Worker,
+    unseen: Unseen<R>,
     proposer: Proposer<R>,
     barrier: Barrier<R>,
     progress: Progress,
@@ -112,7 +113,7 @@ impl<R: Runtime> Clone for Running<R> {
             raft: self.raft.clone(),
             log: self.log.clone(),
             state: Arc::clone(&self.state),
-            worker: self.worker.clone(),
+            unseen: self.unseen.clone(),
             proposer: self.proposer.clone(),
             barrier: self.barrier.clone(),
             progress: self.progress.clone(),
@@ -187,13 +188,37 @@ impl<R: Runtime> Replica<R> {
         self.with(|running| running.barrier.clone())
     }
 
-    /// The readers of the state, once it was opened.
+    /// The readers of the state, once it was opened, who see everything that this node has applied.
+    ///
+    /// # Errors
+    /// When that cannot be committed.
+    pub async fn readers(&self) -> Result<Option<Arc<Readers>>, StateError> {
+        self.show_applied().await?;
+        Ok(self.committed())
+    }
+
+    /// The readers of the state, once it was opened, who see what is committed: of what the cluster knows of itself
+    /// everything, of the keyspace perhaps not the last of what is applied.
     #[must_use]
-    pub fn readers(&self) -> Option<Arc<Readers>> {
+    pub fn committed(&self) -> Option<Arc<Readers>> {
         self.readers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    async fn show_applied(&self) -> Result<(), StateError> {
+        match self.with(|running| running.unseen.clone()) {
+            Some(unseen) => unseen.show().await,
+            // While Raft is being started again, what was shown last is still there.
+            None => Ok(()),
+        }
+    }
+
+    /// The revision up to which commands are applied, while Raft runs.
+    #[must_use]
+    pub fn revision(&self) -> Option<Revision> {
+        self.with(|running| running.unseen.revision())
     }
 
     /// What applying tells, while Raft runs.
@@ -279,7 +304,7 @@ impl<R: Runtime> Replica<R> {
     /// # Errors
     /// When the state cannot be read.
     pub async fn members(&self) -> Result<Vec<store::Member>, StateError> {
-        match self.readers() {
+        match self.committed() {
             Some(readers) => readers.with(|reader| members(reader.connection())),
             None => Ok(Vec::new()),
         }
@@ -319,9 +344,9 @@ impl<R: Runtime> Replica<R> {
         *self.readers.lock().unwrap_or_else(PoisonError::into_inner) = Some(readers);
         let state = Arc::new(Mutex::new(state));
         let recovered = log.committed().map_or(0, |id| id.index);
-        let worker = R::worker("state-writer");
+        let unseen = Unseen::new(Arc::clone(&state), R::worker("state-writer"));
         let (machine, progress) =
-            Machine::new(Arc::clone(&state), worker.clone(), log.clone(), &self.place)?;
+            Machine::new(Arc::clone(&state), unseen.clone(), log.clone(), &self.place)?;
         let mut config = self.timing.raft_config();
         // Nobody stands for election before its memory was compared (T19).
         config.enable_elect = false;
@@ -355,7 +380,7 @@ impl<R: Runtime> Replica<R> {
             raft,
             log,
             state,
-            worker,
+            unseen,
             progress,
             recovered,
         };
@@ -367,11 +392,15 @@ impl<R: Runtime> Replica<R> {
     /// Ends Raft and closes the stores.
     pub async fn stop(&self) {
         self.may_vote.store(false, Ordering::SeqCst);
-        let running = self.running().take();
-        if let Some(running) = running
-            && let Err(error) = running.raft.shutdown().await
-        {
+        let Some(running) = self.running().take() else {
+            return;
+        };
+        if let Err(error) = running.raft.shutdown().await {
             tracing::warn!(%error, "raft did not end in order");
+        }
+        // What is open then could not be opened again.
+        if let Err(error) = running.unseen.show().await {
+            tracing::warn!(%error, "what was applied last could not be committed; the log has it");
         }
     }
 
@@ -488,7 +517,7 @@ impl<R: Runtime> Replica<R> {
             .ok_or_else(|| io::Error::other("raft does not run"))?;
         let slot = Arc::clone(&self.snapshot_slot).try_lock_owned();
         let slot = slot.map_err(|_| io::Error::other("another snapshot is being received"))?;
-        Ok(Incoming::new(running.state, running.worker, slot))
+        Ok(Incoming::new(running.unseen, slot))
     }
 
     /// The membership that Raft uses, which may not be committed.
@@ -698,16 +727,20 @@ impl<R: Runtime> Replica<R> {
         Some(heir)
     }
 
-    /// Makes frozen views of the state, while it is open.
-    #[must_use]
-    pub fn snapshots(&self) -> Option<Snapshots> {
-        self.with(|running| {
+    /// Makes frozen views of the state and all that is applied to it, while it is open.
+    ///
+    /// # Errors
+    /// When that cannot be committed.
+    pub async fn snapshots(&self) -> Result<Option<Snapshots>, StateError> {
+        self.show_applied().await?;
+        let snapshots = self.with(|running| {
             running
                 .state
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .snapshots()
-        })
+        });
+        Ok(snapshots)
     }
 
     /// The digest of everything replicated, and what it covers. Reads the whole state.
@@ -715,9 +748,8 @@ impl<R: Runtime> Replica<R> {
     /// # Errors
     /// When the state is not open or cannot be read.
     pub async fn digest(&self) -> io::Result<Digest> {
-        let snapshots = self
-            .snapshots()
-            .ok_or_else(|| io::Error::other("the state is not open"))?;
+        let snapshots = self.snapshots().await.map_err(io::Error::other)?;
+        let snapshots = snapshots.ok_or_else(|| io::Error::other("the state is not open"))?;
         R::blocking(move || snapshots.digest())
             .await
             .map_err(io::Error::other)
@@ -729,17 +761,10 @@ impl<R: Runtime> Replica<R> {
     /// When the state is not open or cannot be written.
     pub async fn sweep(&self) -> io::Result<()> {
         loop {
-            let Some((state, worker)) =
-                self.with(|running| (Arc::clone(&running.state), running.worker.clone()))
-            else {
+            let Some(unseen) = self.with(|running| running.unseen.clone()) else {
                 return Err(io::Error::other("the state is not open"));
             };
-            let step = worker.run(move || {
-                state
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .compact_step(SWEEP)
-            });
+            let step = unseen.run(|state| state.compact_step(SWEEP));
             match step.await.map_err(io::Error::other)? {
                 Sweep::Done => return Ok(()),
                 // Let the writes that came meanwhile go first.
@@ -780,7 +805,8 @@ impl<R: Runtime> Replica<R> {
         });
         report.last_sync_micros =
             u64::try_from(running.log.last_sync().as_micros()).unwrap_or(u64::MAX);
-        let Some(readers) = self.readers() else {
+        let readers = self.readers().await.map_err(io::Error::other)?;
+        let Some(readers) = readers else {
             return Ok(report);
         };
         let figures = R::blocking(move || {

@@ -18,6 +18,11 @@ use crate::runtime::{Elapsed, Instant, Runtime, TaskEnd, watch};
 /// openraft takes instants before the present; a world that just started must have room for them.
 const HEADROOM: Duration = Duration::from_secs(3600);
 
+/// openraft sleeps *until* something only between its ticks, which come five times in a heartbeat, and each wakes a thread
+/// and two tasks of a node that has nothing to do. Slept so much longer, two of the five are left; elections
+/// and heartbeats are due by the clock and only looked after by ticks.
+const LATER: Duration = Duration::from_millis(15);
+
 /// Our instants under openraft's trait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RaftInstant<R>(Instant, PhantomData<R>);
@@ -112,7 +117,7 @@ impl<R: Runtime> openraft_rt::AsyncRuntime for RaftRuntime<R> {
     }
 
     fn sleep_until(deadline: RaftInstant<R>) -> R::Sleep {
-        R::sleep(deadline - <RaftInstant<R> as openraft_rt::Instant>::now())
+        R::sleep(deadline - <RaftInstant<R> as openraft_rt::Instant>::now() + LATER)
     }
 
     fn timeout<T, F: Future<Output = T> + OptionalSend>(

@@ -5,15 +5,15 @@
 //! openraft asked for, which is as good: what is applied is committed. So the head of the stream says what it really is.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use prost::Message as _;
 use tokio::sync::OwnedMutexGuard;
 
+use super::unseen::Unseen;
 use crate::proto::store::SnapshotChunk;
-use crate::runtime::{Runtime, Worker};
-use crate::state::{Applied, SnapshotReader, Snapshots, Staged, State};
+use crate::runtime::Runtime;
+use crate::state::{Applied, SnapshotReader, Snapshots, Staged};
 
 /// What openraft passes around as a snapshot's content.
 pub enum Content {
@@ -72,8 +72,7 @@ impl Outgoing {
 
 /// A snapshot being received: it is staged beside the state, which goes on as it is.
 pub struct Incoming<R: Runtime> {
-    state: Arc<Mutex<State>>,
-    worker: R::Worker,
+    unseen: Unseen<R>,
     slot: Slot,
     staged: Staged,
 }
@@ -81,10 +80,9 @@ pub struct Incoming<R: Runtime> {
 impl<R: Runtime> Incoming<R> {
     /// Begins one.
     #[must_use]
-    pub fn new(state: Arc<Mutex<State>>, worker: R::Worker, slot: Slot) -> Self {
+    pub fn new(unseen: Unseen<R>, slot: Slot) -> Self {
         Self {
-            state,
-            worker,
+            unseen,
             slot,
             staged: Staged::Part,
         }
@@ -96,13 +94,7 @@ impl<R: Runtime> Incoming<R> {
     /// When it does not follow the one before, or cannot be written.
     pub async fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         let chunk = SnapshotChunk::decode(chunk).map_err(io::Error::other)?;
-        let state = Arc::clone(&self.state);
-        let staged = self.worker.run(move || {
-            state
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .stage(&chunk)
-        });
+        let staged = self.unseen.run(move |state| state.stage(&chunk));
         self.staged = staged.await.map_err(io::Error::other)?;
         Ok(())
     }

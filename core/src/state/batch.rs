@@ -2,6 +2,10 @@
 //!
 //! The counters live in memory while the batch runs and are written once, with the id of the last entry, just before the
 //! commit. A batch that is dropped without one leaves neither a row nor a counter behind.
+//!
+//! A batch may also be *held*: its transaction stays open and the next batch goes on in it. What a page takes to write is
+//! then paid once for all of them. Until [`State::commit_held`] no reader sees anything of a held batch, so whoever tells
+//! its responses has to have it committed before anybody reads.
 
 use super::change::{Change, Failure, Listening};
 use super::command;
@@ -29,6 +33,15 @@ pub enum Durability {
 /// What one revision changed, in the order in which it did.
 pub type RevisionEvents = (Revision, Vec<Event>);
 
+/// A transaction that is open between batches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// The counters as they were when it began.
+    pub(super) mark_before: Mark,
+    /// How much is in it, as its holder counts.
+    pub(super) weight: usize,
+}
+
 /// An open transaction on the state.
 pub struct Batch<'s> {
     connection: &'s Opened,
@@ -37,8 +50,10 @@ pub struct Batch<'s> {
     membership: &'s mut Option<(LogId, Membership)>,
     durable: &'s mut Option<LogId>,
     listening: Listening,
-    /// The counters to go back to if the batch is dropped.
+    /// The counters as they were when the transaction began, to go back to if the batch is dropped.
     mark_before: Mark,
+    held: &'s mut Option<Held>,
+    lost: &'s mut bool,
     /// The membership to commit, and to take over when that is done.
     new_membership: Option<(LogId, Membership)>,
     events: Vec<RevisionEvents>,
@@ -48,13 +63,22 @@ pub struct Batch<'s> {
 
 impl<'s> Batch<'s> {
     pub(super) fn begin(state: &'s mut State) -> Result<Self, StateError> {
+        state.check_not_lost()?;
         let connection = &state.connection;
         connection.sound()?;
-        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mark_before = match &state.held {
+            Some(held) => held.mark_before,
+            None => {
+                connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+                state.mark
+            }
+        };
         Ok(Self {
             connection,
             keyspace: Keyspace::new(connection),
-            mark_before: state.mark,
+            mark_before,
+            held: &mut state.held,
+            lost: &mut state.lost,
             mark: &mut state.mark,
             membership: &mut state.membership,
             durable: &mut state.durable,
@@ -107,8 +131,27 @@ impl<'s> Batch<'s> {
         self.system_changed
     }
 
-    /// Ends the batch. Only now may anyone hear of its responses: until here a reader of this node would not find what a
-    /// client was told is written.
+    /// Ends the batch and leaves its transaction open for the next one, see the module's first lines; `weight` is added to
+    /// what [`State::held_weight`] answers. A batch that changes what the cluster knows of itself is committed instead:
+    /// that is read in many places, at any time.
+    ///
+    /// # Errors
+    /// Those of such a commit.
+    pub fn hold(mut self, weight: usize) -> Result<(), StateError> {
+        if self.system_changed || self.new_membership.is_some() {
+            return self.commit(Durability::Lazy);
+        }
+        self.open = false;
+        let held = self.held.get_or_insert(Held {
+            mark_before: self.mark_before,
+            weight: 0,
+        });
+        held.weight += weight;
+        Ok(())
+    }
+
+    /// Ends the batch, and all that were held before it. Only now may anyone hear of its responses: until here a reader of
+    /// this node would not find what a client was told is written.
     pub fn commit(mut self, durability: Durability) -> Result<(), StateError> {
         self.mark.write(self.connection)?;
         if let Some((log_id, membership)) = &self.new_membership {
@@ -116,6 +159,7 @@ impl<'s> Batch<'s> {
         }
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.open = false;
+        *self.held = None;
         if let Some(membership) = self.new_membership.take() {
             *self.membership = Some(membership);
         }
@@ -190,6 +234,8 @@ impl Change<'_, '_> {
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
         if self.open {
+            // What was held before this batch goes with it, and somebody was told of that.
+            *self.lost |= self.held.take().is_some();
             *self.mark = self.mark_before;
             // If even this fails the connection is broken, and so will the next BEGIN say.
             let _ = self.connection.execute_batch("ROLLBACK");

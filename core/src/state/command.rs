@@ -57,6 +57,28 @@ pub(super) fn open(log_id: LogId, command: &Command) -> Result<&Body, StateError
     Ok(body)
 }
 
+/// Whether applying a command takes microseconds whatever the state holds: it writes single keys and reads single keys.
+#[must_use]
+pub fn is_brief(command: &Command) -> bool {
+    use crate::proto::etcdserverpb::request_op::Request;
+    match &command.body {
+        Some(Body::Put(_)) => true,
+        Some(Body::Txn(txn)) => {
+            let mut operations = txn.success.iter().chain(&txn.failure);
+            txn.compare
+                .iter()
+                .all(|compare| compare.range_end.is_empty())
+                && operations.all(|operation| match &operation.request {
+                    Some(Request::RequestPut(_)) => true,
+                    Some(Request::RequestRange(range)) => range.range_end.is_empty(),
+                    Some(Request::RequestDeleteRange(range)) => range.range_end.is_empty(),
+                    Some(Request::RequestTxn(_)) | None => false,
+                })
+        }
+        _ => false,
+    }
+}
+
 fn target(body: &Body) -> Target {
     match body {
         Body::Put(_)

@@ -101,6 +101,11 @@ pub enum StateError {
         "state.db: {0}; nothing was changed. Keep a copy of the directory, then wipe it and join this node anew"
     )]
     Damaged(String),
+    /// Applied entries could not be committed; an earlier error said why.
+    #[error(
+        "state.db: applied entries could not be committed; the log has to be applied again from the last commit on"
+    )]
+    Lost,
     /// Chunks of a snapshot that do not make a whole.
     #[error("the snapshot received is not complete: {0}")]
     Snapshot(String),

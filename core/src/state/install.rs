@@ -58,6 +58,7 @@ impl State {
     /// Takes the next message of a snapshot. The first message begins anew, whatever was received before. The state itself
     /// goes on as it is until [`State::install`].
     pub fn stage(&mut self, chunk: &SnapshotChunk) -> Result<Staged, StateError> {
+        self.commit_held()?;
         let content = chunk
             .content
             .as_ref()
@@ -96,6 +97,7 @@ impl State {
 
     /// Replaces the state by the one that was received. When this returns the new one is durable.
     pub fn install(&mut self) -> Result<Applied, StateError> {
+        self.commit_held()?;
         let staging = self
             .staging
             .take()
@@ -121,6 +123,7 @@ impl State {
 
     /// Forgets what was received so far.
     pub fn discard_staged(&mut self) -> Result<(), StateError> {
+        self.commit_held()?;
         self.staging = None;
         drop_staged(&self.connection)
     }

@@ -27,6 +27,9 @@
 //! needed. So there are *durable points*: a commit under `synchronous=FULL`, whose sync of the write-ahead log makes every
 //! earlier commit durable too, whatever readers are doing (a checkpoint that answers OK does not promise that). The applied
 //! id, read again after such a commit, is [`State::durable_applied`], and the log may be purged up to it.
+//!
+//! Less than a commit is a batch that is *held*: it is applied, in a transaction that stays open. The death of the process
+//! takes it back, and the log brings it forward again like the others.
 
 mod batch;
 mod change;
@@ -50,9 +53,10 @@ mod system;
 mod txn;
 pub mod validate;
 
+use batch::Held;
 pub use batch::{Batch, Durability, RevisionEvents};
 pub use change::Listening;
-pub use command::{FEATURE_LEVEL, FORMAT, command, decode};
+pub use command::{FEATURE_LEVEL, FORMAT, command, decode, is_brief};
 pub use compact::Sweep;
 pub use digest::{Digest, KeyspaceHash};
 pub use error::{ReadError, Rejection, StateError};
@@ -77,6 +81,11 @@ pub struct State {
     /// The last entry whose effect no crash can take back.
     durable: Option<LogId>,
     listening: Listening,
+    /// Batches that are applied and not committed.
+    held: Option<Held>,
+    /// Whether held batches were rolled back: what is here is older than what clients were told, and only applying the log
+    /// again, from opening on, can mend that.
+    lost: bool,
     place: Place,
     pins: frozen::Pins,
     /// A snapshot that is being received.
@@ -96,6 +105,8 @@ impl State {
             membership,
             durable: None,
             listening: Listening::Nothing,
+            held: None,
+            lost: false,
             place: place.clone(),
             pins: frozen::Pins::default(),
             staging: None,
@@ -142,15 +153,67 @@ impl State {
         Batch::begin(self)
     }
 
+    /// Whether batches are held: applied, and not yet to be seen by readers.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Whether held batches were lost: see [`State::commit_held`].
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// How much is held, by what [`Batch::hold`] was told.
+    #[must_use]
+    pub fn held_weight(&self) -> usize {
+        self.held.map_or(0, |held| held.weight)
+    }
+
+    /// Commits the batches that are held, if there are any: readers see them from now on.
+    ///
+    /// # Errors
+    /// When that fails, now or at an earlier time: they are rolled back then, and the state can do nothing more until it is
+    /// opened again and the log applied to it.
+    pub fn commit_held(&mut self) -> Result<(), StateError> {
+        self.check_not_lost()?;
+        let Some(held) = self.held.take() else {
+            return Ok(());
+        };
+        let sound = self.connection.sound().map_err(StateError::from);
+        let committed = sound.and_then(|()| {
+            self.mark.write(&self.connection)?;
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(())
+        });
+        if committed.is_err() {
+            self.lost = true;
+            self.mark = held.mark_before;
+            // If even this fails the connection is broken, and nothing is done with it any more.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        committed
+    }
+
+    fn check_not_lost(&self) -> Result<(), StateError> {
+        if self.lost {
+            return Err(StateError::Lost);
+        }
+        Ok(())
+    }
+
     /// Makes everything applied so far durable: before Raft starts, since it purges its log up to what it is told is
     /// applied, and before a snapshot is named.
     pub fn make_durable(&mut self) -> Result<Option<LogId>, StateError> {
+        self.commit_held()?;
         self.durable = durable_point(&self.connection, &mut self.mark)?;
         Ok(self.durable)
     }
 
     /// Deletes some of what compaction has left behind: at most `limit` versions are looked at, in one short transaction.
     pub fn compact_step(&mut self, limit: u32) -> Result<Sweep, StateError> {
+        self.commit_held()?;
         let pins = self.pins.lock();
         if *pins > 0 {
             return Ok(Sweep::Pinned);
@@ -201,4 +264,11 @@ fn durable_point(connection: &Opened, mark: &mut Mark) -> Result<Option<LogId>, 
         "the counters in memory are those in the file"
     );
     Ok(durable.log_id)
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // What fails here was not promised to be there.
+        let _ = self.commit_held();
+    }
 }

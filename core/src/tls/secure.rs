@@ -10,6 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustls::pki_types::CertificateDer;
 use rustls::server::Acceptor;
 use rustls::{CertificateError, ClientConfig, ConnectionCommon, ServerConfig};
+use tokio::io::BufWriter;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector, client, server};
 
 use super::config::{self, Credentials, JOIN_PROTOCOL, PEER_PROTOCOL};
@@ -24,6 +25,17 @@ use crate::transport::{Dial, Secure};
 
 /// Under this label both ends of a joiner's connection derive the bytes that its proof is bound to.
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-quorate-join-1";
+
+/// A stream behind TLS. HTTP/2 writes a message in several pieces and then flushes; without the buffer each piece would
+/// become a record of its own and a packet of its own, and wake the other side.
+pub type Buffered<S> = BufWriter<S>;
+
+/// The buffer of one connection: what one record can hold.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+fn buffered<S: tokio::io::AsyncWrite>(stream: S) -> Buffered<S> {
+    BufWriter::with_capacity(BUFFER_BYTES, stream)
+}
 
 /// Bytes that only the two ends of one connection know, and no relay can choose.
 pub type Exporter = [u8; 32];
@@ -141,7 +153,7 @@ impl<R: Runtime> NodeTls<R> {
 }
 
 impl<R: Runtime, S: Stream> Secure<S> for NodeTls<R> {
-    type Stream = server::TlsStream<S>;
+    type Stream = Buffered<server::TlsStream<S>>;
     type Peer = Peer;
 
     async fn accept(&self, stream: S) -> io::Result<(Self::Stream, Peer)> {
@@ -159,7 +171,7 @@ impl<R: Runtime, S: Stream> Secure<S> for NodeTls<R> {
                     .await
                     .map_err(in_words)?;
                 let peer = accepted_peer(&self.view, &stream)?;
-                Ok((stream, peer))
+                Ok((buffered(stream), peer))
             }
             Some(JOIN_PROTOCOL) => {
                 let stream = handshake
@@ -167,7 +179,7 @@ impl<R: Runtime, S: Stream> Secure<S> for NodeTls<R> {
                     .await
                     .map_err(in_words)?;
                 let exporter = exporter(stream.get_ref().1)?;
-                Ok((stream, Peer::Stranger { exporter }))
+                Ok((buffered(stream), Peer::Stranger { exporter }))
             }
             _ => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -202,13 +214,13 @@ fn accepted_peer<S>(view: &SharedView, stream: &server::TlsStream<S>) -> io::Res
 pub struct ApiTls<R>(NodeTls<R>);
 
 impl<R: Runtime, S: Stream> Secure<S> for ApiTls<R> {
-    type Stream = server::TlsStream<S>;
+    type Stream = Buffered<server::TlsStream<S>>;
     type Peer = ();
 
     async fn accept(&self, stream: S) -> io::Result<(Self::Stream, ())> {
         let configuration = Arc::clone(&self.0.configurations().api_server);
         let accepted = TlsAcceptor::from(configuration).accept(stream).await;
-        Ok((accepted.map_err(in_words)?, ()))
+        Ok((buffered(accepted.map_err(in_words)?), ()))
     }
 }
 
@@ -231,7 +243,7 @@ impl<R: Runtime> NodeDial<R> {
 }
 
 impl<R: Runtime> Dial for NodeDial<R> {
-    type Stream = client::TlsStream<R::Stream>;
+    type Stream = Buffered<client::TlsStream<R::Stream>>;
 
     /// One address of the node after the other, until it answers.
     async fn dial(&self) -> io::Result<Self::Stream> {
@@ -244,7 +256,7 @@ impl<R: Runtime> Dial for NodeDial<R> {
         );
         for address in addresses {
             match self.dial_at(address).await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => return Ok(buffered(stream)),
                 Err(failed) => error = failed,
             }
         }

@@ -1,14 +1,14 @@
-//! What an answer carries.
+//! What requests and answers carry.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use tonic::Status;
 
-/// The body of an answer.
+/// The body of a request or an answer.
 #[derive(Debug, Default)]
 pub struct Body(Kind);
 
@@ -23,6 +23,14 @@ enum Kind {
     Trailers { trailers: HeaderMap },
     /// A page for people and probes, of a known length.
     Page { content: Bytes },
+    /// The one message of a request.
+    Request { message: Bytes },
+    /// What was read of a stream of requests already, and the rest.
+    Begun {
+        message: Bytes,
+        next: Option<Frame<Bytes>>,
+        rest: tonic::body::Body,
+    },
     /// What one of tonic's generated servers answered, or a stream of messages.
     Tonic { body: tonic::body::Body },
 }
@@ -40,6 +48,32 @@ impl Body {
             return Self::default();
         }
         Self(Kind::Page { content })
+    }
+}
+
+impl Body {
+    /// A request's body, as tonic's clients make it. They tell a message and that it was the only one in two steps, which
+    /// would become two frames of HTTP/2 and two packets; here they become one.
+    pub(super) fn request(mut body: tonic::body::Body) -> Result<Self, Status> {
+        // Who sends the body polls it again, and with a waker that wakes.
+        let mut context = Context::from_waker(Waker::noop());
+        let mut poll = || Pin::new(&mut body).poll_frame(&mut context);
+        let message = match poll() {
+            Poll::Pending => return Ok(body.into()),
+            Poll::Ready(None) => return Ok(Self::default()),
+            Poll::Ready(Some(frame)) => frame?.into_data(),
+        };
+        let message = message.map_err(|_trailers| Status::internal("a request has no trailers"))?;
+        let next = match poll() {
+            Poll::Pending => None,
+            Poll::Ready(None) => return Ok(Self(Kind::Request { message })),
+            Poll::Ready(Some(frame)) => Some(frame?),
+        };
+        Ok(Self(Kind::Begun {
+            message,
+            next,
+            rest: body,
+        }))
     }
 }
 
@@ -66,7 +100,27 @@ impl http_body::Body for Body {
                 Some(Frame::data(message))
             }
             Kind::Trailers { trailers } => Some(Frame::trailers(trailers)),
-            Kind::Page { content } => Some(Frame::data(content)),
+            Kind::Page { content: bytes } | Kind::Request { message: bytes } => {
+                Some(Frame::data(bytes))
+            }
+            Kind::Begun {
+                message,
+                next,
+                rest,
+            } => {
+                self.0 = match next.map(Frame::into_data) {
+                    None => Kind::Tonic { body: rest },
+                    Some(Ok(message)) => Kind::Begun {
+                        message,
+                        next: None,
+                        rest,
+                    },
+                    Some(Err(frame)) => Kind::Trailers {
+                        trailers: frame.into_trailers().unwrap_or_default(),
+                    },
+                };
+                Some(Frame::data(message))
+            }
             Kind::Empty | Kind::Tonic { .. } => None,
         };
         Poll::Ready(frame.map(Ok))
@@ -76,7 +130,11 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Empty => true,
             Kind::Tonic { body } => body.is_end_stream(),
-            Kind::Message { .. } | Kind::Trailers { .. } | Kind::Page { .. } => false,
+            Kind::Message { .. }
+            | Kind::Trailers { .. }
+            | Kind::Page { .. }
+            | Kind::Request { .. }
+            | Kind::Begun { .. } => false,
         }
     }
 
@@ -85,8 +143,11 @@ impl http_body::Body for Body {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Page { content } => SizeHint::with_exact(content.len() as u64),
             Kind::Tonic { body } => body.size_hint(),
-            // gRPC answers state no length.
-            Kind::Message { .. } | Kind::Trailers { .. } => SizeHint::default(),
+            // gRPC states no length.
+            Kind::Message { .. }
+            | Kind::Trailers { .. }
+            | Kind::Request { .. }
+            | Kind::Begun { .. } => SizeHint::default(),
         }
     }
 }

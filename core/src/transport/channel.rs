@@ -31,7 +31,7 @@ use tokio::sync::oneshot;
 use tonic::Status;
 
 use super::glue::{RuntimeTimer, TaskExecutor};
-use super::{Dial, deadline};
+use super::{Body, Dial, deadline};
 use crate::runtime::{Instant, Runtime, timeout};
 
 /// How a channel treats its connection.
@@ -60,7 +60,7 @@ const RESET_STREAM_DURATION: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, Debug)]
 pub struct LongLived;
 
-type Sender = SendRequest<tonic::body::Body>;
+type Sender = SendRequest<Body>;
 type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Sender, String>> + Send + Sync>;
 
 /// Calls to one peer. A clone is another handle on the same connection.
@@ -122,12 +122,14 @@ impl<R: Runtime> Channel<R> {
 
     async fn call(
         self,
-        mut request: http::Request<tonic::body::Body>,
+        request: http::Request<tonic::body::Body>,
     ) -> Result<http::Response<ChannelBody<R>>, Status> {
         let limit =
             deadline::from_headers(request.headers()).unwrap_or(self.0.options.call_timeout);
         let mut sleep = Box::pin(R::sleep(limit));
         let long_lived = request.extensions().get::<LongLived>().is_some();
+        let (head, body) = request.into_parts();
+        let mut request = http::Request::from_parts(head, Body::request(body)?);
         self.0.complete(request.uri_mut());
         let mut sender = tokio::select! {
             biased;

@@ -4,6 +4,7 @@
 
 mod driver;
 mod golden;
+mod held;
 mod model;
 mod random;
 mod replay;
