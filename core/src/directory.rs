@@ -11,6 +11,7 @@
 //! state.db        the applied state (likewise)
 //! lock            held by the process that uses the directory
 //! reserve         space that is given back when the disk is full
+//! recovery        there while a recovery replaces the rest: the node does not start then
 //! ```
 
 use std::io;
@@ -26,6 +27,7 @@ const IDENTITY: &str = "identity.json";
 const LOCK: &str = "lock";
 const RESERVE: &str = "reserve";
 const PROBE: &str = "probe";
+const RECOVERY: &str = "recovery";
 
 /// What a node that has left keeps begins so.
 const LEFT: &str = "left.";
@@ -146,6 +148,15 @@ pub enum DirectoryError {
         /// The node that it was.
         name: String,
     },
+    /// A recovery was cut off here: part of what is here belongs to the cluster's next life, and part to the one before.
+    #[error(
+        "{directory}: a recovery began here and did not end, so this node belongs to neither cluster. Run `quorate recover --yes` \
+         again, which begins it anew; or put the copy that it kept back in its place ({directory}.before-recovery-…)"
+    )]
+    HalfRecovered {
+        /// The directory.
+        directory: String,
+    },
     /// Another process uses it.
     #[error("{directory}: another process uses this data directory")]
     InUse {
@@ -174,10 +185,11 @@ pub enum Before {
 
 /// Whether a node keeps a file of this name; beginnings, because SQLite and atomic replacement put files beside theirs.
 fn is_ours(name: &str) -> bool {
-    const OURS: [&str; 14] = [
+    const OURS: [&str; 15] = [
         IDENTITY,
         LOCK,
         RESERVE,
+        RECOVERY,
         STORES[0],
         STORES[1],
         "node.key",
@@ -235,6 +247,21 @@ impl<D: Disk> Directory<D> {
     /// # Errors
     /// When starting so is not allowed; the message names the directory and the way out.
     pub fn inspect(&self, beginning: Beginning) -> Result<Option<Inhabitant>, DirectoryError> {
+        let found = self.look(beginning)?;
+        let begun = self.disk.find(&self.path.join(RECOVERY));
+        if found.is_some() && begun.map_err(|error| self.io(error))? != Found::Nothing {
+            return Err(DirectoryError::HalfRecovered {
+                directory: self.shown(),
+            });
+        }
+        Ok(found)
+    }
+
+    /// The same for a recovery, which may have been cut off here before.
+    ///
+    /// # Errors
+    /// As [`Directory::inspect`], but for that.
+    pub(crate) fn look(&self, beginning: Beginning) -> Result<Option<Inhabitant>, DirectoryError> {
         let directory = self.shown();
         match (
             self.disk.find(&self.path).map_err(|error| self.io(error))?,
@@ -428,6 +455,33 @@ impl<D: Disk> Directory<D> {
         self.disk
             .write(&self.path.join(IDENTITY), &content, Access::Public)
             .map_err(|error| self.io(error))
+    }
+
+    /// Notes that a recovery begins, in which `lost` members are given up, and answers how many it is: a recovery that was cut off
+    /// may have removed them from the member table already.
+    ///
+    /// # Errors
+    /// When it cannot be noted; then nothing may be changed.
+    pub(crate) fn begin_recovery(&self, lost: u32) -> Result<u32, DirectoryError> {
+        let path = self.path.join(RECOVERY);
+        let begin = || -> io::Result<u32> {
+            let before = self.disk.read(&path)?;
+            let before = before.and_then(|text| String::from_utf8(text).ok()?.parse().ok());
+            let lost = before.unwrap_or(0).max(lost);
+            let text = lost.to_string();
+            self.disk.write(&path, text.as_bytes(), Access::Public)?;
+            Ok(lost)
+        };
+        begin().map_err(|error| self.io(error))
+    }
+
+    /// Notes that a recovery has replaced everything: the last of its steps.
+    ///
+    /// # Errors
+    /// When it cannot be noted; then the node does not start, and the recovery has to be repeated.
+    pub(crate) fn end_recovery(&self) -> Result<(), DirectoryError> {
+        let ended = self.disk.remove(&self.path.join(RECOVERY));
+        ended.map_err(|error| self.io(error))
     }
 
     /// Removes the databases of a node that has become a spare, or what an earlier such removal left.
@@ -651,6 +705,22 @@ mod tests {
         assert_eq!(directory.look_before_join().unwrap(), Before::Directory);
         directory.wipe().unwrap();
         assert_eq!(StdDisk.list(directory.path()).unwrap(), ["lock"]);
+    }
+
+    #[test]
+    fn nobody_starts_where_a_recovery_was_cut_off() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = settled(&parent);
+        assert_eq!(directory.begin_recovery(2).unwrap(), 2);
+        let refused = directory.inspect(Beginning::Existing).unwrap_err();
+        assert!(refused.to_string().contains("recover --yes"), "{refused}");
+        assert_eq!(
+            directory.look(Beginning::Existing).unwrap(),
+            Some(inhabitant())
+        );
+        assert_eq!(directory.begin_recovery(0).unwrap(), 2, "it is remembered");
+        directory.end_recovery().unwrap();
+        assert!(directory.inspect(Beginning::Existing).unwrap().is_some());
     }
 
     #[test]

@@ -6,6 +6,11 @@
 //! compacted, so that nobody takes a revision that was given out twice for the same; and there is a token for those who come back. They
 //! are written to the log and applied to the state before the node starts, which then finds a cluster of one that works.
 //!
+//! Log, state, certificate, member view and identity are replaced one after the other, and a node that has some of the old and some of the
+//! new would be worst of all: alone in its log, and still welcome to the old members. So a file says that a recovery has begun, from before the
+//! first of them until after the last: no node starts in between, and the recovery is begun anew, from whatever is there, in a
+//! further epoch.
+//!
 //! Frames and certificates of the old epoch are refused from then on, in both directions. What cannot be done from here is to stop
 //! an old majority that still runs somewhere from serving its own clients: the operator has to know that it does not.
 
@@ -34,9 +39,7 @@ use crate::raft::journal::{self, Aside, Journal, JournalReader, Step};
 use crate::raft::peers::{Identity, Peers};
 use crate::raft::types::{self, Entry, Payload, Vote};
 use crate::runtime::{Disk as _, Runtime, WallTime};
-use crate::state::{
-    self, Durability, Reader, Response, Roster, State, StateError, command, decode,
-};
+use crate::state::{self, Durability, Reader, Response, State, StateError, command, decode};
 use crate::tls::secure::NodeTls;
 use crate::tls::{Authority, NodeSubject};
 
@@ -158,7 +161,6 @@ pub struct Patient<R: Runtime> {
     directory: Directory<R::Disk>,
     place: Place,
     origin: Origin,
-    roster: Roster,
     survivor: Survivor,
     _lock: <R::Disk as crate::runtime::Disk>::Lock,
 }
@@ -169,7 +171,7 @@ impl<R: Runtime> Patient<R> {
     /// # Errors
     /// When the directory is in use, is not that of a node, or holds no data.
     pub fn examine(directory: Directory<R::Disk>) -> Result<Self, RecoverError> {
-        let found = directory.inspect(Beginning::Existing)?;
+        let found = directory.look(Beginning::Existing)?;
         let inhabitant = found.ok_or_else(|| DirectoryError::Missing {
             directory: directory.path().display().to_string(),
         })?;
@@ -215,7 +217,6 @@ impl<R: Runtime> Patient<R> {
             directory,
             place,
             origin,
-            roster,
             survivor,
             _lock: lock,
         })
@@ -257,12 +258,10 @@ impl<R: Runtime> Patient<R> {
     /// Makes this node the only member of the cluster's next life.
     ///
     /// # Errors
-    /// When a store or a file cannot be written; the recovery may then be repeated, from the copy or from here.
+    /// When a store or a file cannot be written; then the node does not start, and the recovery is to be repeated.
     pub fn recover(&mut self) -> Result<Recovered, RecoverError> {
         let now = R::wall();
         let me = self.survivor.inhabitant.identity;
-        let known = self.roster.cluster.map_or(0, |cluster| cluster.epoch);
-        let epoch = Epoch(me.epoch.0.max(known) + 1);
         let (authority, new_authority) = match self.origin.authority.clone() {
             Some(authority) => (authority, false),
             None => {
@@ -270,12 +269,19 @@ impl<R: Runtime> Patient<R> {
                 (Authority::create(me.cluster, key, serial, now)?, true)
             }
         };
+        let lost = self.directory.begin_recovery(self.others()?)?;
         let mut state = self.catch_up()?;
+        // Read anew: a recovery that was cut off may have been in the log alone.
+        let known = Reader::open(&self.place)?.roster()?.cluster;
+        let known = known.map_or(0, |cluster| cluster.epoch);
+        let epoch = Epoch(me.epoch.0.max(known) + 1);
         let token = Token::from_secret(*founder::key::<R>().seed());
-        let commands = self.commands(epoch, &authority, new_authority, &token, now)?;
+        let uses = lost.max(1);
+        let commands = self.commands(epoch, &authority, new_authority, (&token, uses), now)?;
         self.write(&mut state, commands)?;
         let revision = state.revision().0;
         let view = self.keep_identity(epoch, &authority, new_authority, now)?;
+        self.directory.end_recovery()?;
         let own = view.members.get(&me.node);
         Ok(Recovered {
             epoch,
@@ -288,6 +294,12 @@ impl<R: Runtime> Patient<R> {
             },
             new_authority,
         })
+    }
+
+    /// How many members there are besides this one.
+    fn others(&self) -> Result<u32, RecoverError> {
+        let members = Reader::open(&self.place)?.roster()?.members;
+        Ok(u32::try_from(members.len().saturating_sub(1)).unwrap_or(u32::MAX))
     }
 
     /// Applies everything that the log holds.
@@ -319,7 +331,7 @@ impl<R: Runtime> Patient<R> {
         epoch: Epoch,
         authority: &Authority,
         new_authority: bool,
-        token: &Token,
+        (token, uses): (&Token, u32),
         now: WallTime,
     ) -> Result<Vec<Body>, RecoverError> {
         let me = self.survivor.inhabitant.identity.node;
@@ -327,7 +339,6 @@ impl<R: Runtime> Patient<R> {
         let members = Reader::open(&self.place)?.roster()?.members;
         let lost = members.iter().map(|row| row.id).filter(|id| *id != me.0);
         let lost_nodes: Vec<u64> = lost.collect();
-        let uses = u32::try_from(lost_nodes.len()).unwrap_or(u32::MAX).max(1);
         let mut commands = vec![
             Body::Recovery(Recovery {
                 epoch: epoch.0,

@@ -1,13 +1,13 @@
 //! Random fleets, failures, flaps and failure domains. The rules are written down here a second time, from the observations
 //! that the world itself kept, so that a mistake in the planner's counting cannot hide.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use quorate::ids::NodeId;
-use quorate::membership::{Duty, Plan, Reason, Role, RoleChange, Signer, Step};
+use quorate::membership::{Duty, OwnTerm, Plan, Reason, Role, RoleChange, Signer, Step};
 
 use crate::world::{Power, TICK, World};
 
@@ -99,6 +99,10 @@ fn check_change(world: &World, change: &RoleChange) {
                 "{id} votes without the signing key"
             );
             assert_eq!(facts.duty, Duty::Any, "{id} must not vote");
+            assert!(
+                world.nodes[id].may_vote(&world.policy, world.now),
+                "{id} votes although it was lost lately"
+            );
             assert_eq!(
                 counting(world, &BTreeSet::from([*id])),
                 1,
@@ -145,11 +149,40 @@ fn check_change(world: &World, change: &RoleChange) {
     );
 }
 
+/// How unevenly nodes lie over the failure domains: the sum of the squares of the nodes in each.
+fn crowding<'i>(world: &World, nodes: impl IntoIterator<Item = &'i NodeId>) -> usize {
+    let mut domains = BTreeMap::<&str, usize>::new();
+    for id in nodes {
+        let domain = world.nodes[id].facts.failure_domain.as_str();
+        *domains.entry(domain).or_default() += 1;
+    }
+    domains.values().map(|count| count * count).sum()
+}
+
+/// Whether a voter could change places with a standby, and the voters would lie better for it.
+fn could_spread(world: &World) -> bool {
+    let voters = world.with_role(Role::Voter);
+    let now = crowding(world, &voters);
+    let movable = voters.iter().filter(|id| world.leader != Some(**id));
+    movable.into_iter().any(|out| {
+        world.with_role(Role::Standby).iter().any(|standby| {
+            let mut other = voters.clone();
+            other.remove(out);
+            other.insert(*standby);
+            crowding(world, &other) < now
+        })
+    })
+}
+
 fn act(world: &mut World) {
     for _ in 0..40 {
         let Some(Plan::Step(step)) = world.plan() else {
             return;
         };
+        assert!(
+            world.raft.own_term == OwnTerm::Committed,
+            "{step} before this leader has committed anything"
+        );
         if let Step::ChangeRoles(change) = &step {
             check_change(world, change);
         }
@@ -227,6 +260,7 @@ fn pass(world: &mut World, span: Duration) {
 /// A cluster of this many nodes that has run for a while.
 fn begin(domains: &[usize]) -> World {
     let mut world = World::new();
+    world.terms = true;
     world.add(NodeId(1), Role::Voter, DOMAINS[domains[0]]);
     for (position, domain) in domains.iter().enumerate().skip(1) {
         world.add(NodeId(position as u64 + 1), Role::Spare, DOMAINS[*domain]);
@@ -262,6 +296,7 @@ proptest! {
             prop_assert_eq!(world.plan(), Some(Plan::Wait(Reason::Settled)));
             let anybody_leaving = world.nodes.values().any(|node| node.facts.duty == Duty::Leaving);
             prop_assert!(!anybody_leaving, "somebody is still leaving");
+            prop_assert!(!could_spread(&world), "voters share a domain although a standby is elsewhere");
         }
         let roles: Vec<_> = world.members();
         pass(&mut world, Duration::from_secs(100));

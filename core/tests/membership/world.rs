@@ -32,6 +32,12 @@ pub(crate) struct Node {
     pub(crate) admitted: Instant,
     pub(crate) last_heard: Option<Instant>,
     pub(crate) last_level: Option<Instant>,
+    /// Since when it was heard without a loss; none for one that was there before this leader.
+    pub(crate) steady_since: Option<Instant>,
+    /// Losses from which it came back, less those that are forgiven.
+    pub(crate) returns: u32,
+    /// How long a silence is a loss, by how it was heard last.
+    loss: Duration,
 }
 
 pub(crate) struct World {
@@ -43,6 +49,42 @@ pub(crate) struct World {
     pub(crate) health: Health,
     pub(crate) removed: Vec<NodeId>,
     pub(crate) manual_signers: bool,
+    /// Whether a new leader has to commit an entry of its term first, as a real one has; scripts leave that out.
+    pub(crate) terms: bool,
+    led_since: Instant,
+}
+
+impl Node {
+    /// Notes whether being heard now ends a loss, or begins a newcomer's time.
+    fn note_return(&mut self, policy: &Policy, led_since: Instant, now: Instant) {
+        let silent = now.since(self.last_heard.unwrap_or(led_since.max(self.admitted)));
+        let newcomer = led_since.since(self.admitted) <= policy.stabilisation;
+        match self.last_heard {
+            Some(_) if silent >= self.loss => {
+                self.returns = self.remembered(policy, now) + 1;
+                self.steady_since = Some(now);
+            }
+            None if silent >= self.loss || newcomer => self.steady_since = Some(now),
+            _ => {}
+        }
+    }
+
+    fn remembered(&self, policy: &Policy, now: Instant) -> u32 {
+        let quiet = self
+            .steady_since
+            .map_or(Duration::ZERO, |since| now.since(since));
+        let forgiven = quiet.as_millis() / policy.flap_memory.as_millis();
+        self.returns
+            .saturating_sub(u32::try_from(forgiven).unwrap())
+    }
+
+    /// Whether it has behaved for long enough to vote: the wait doubles with each return after the first.
+    pub(crate) fn may_vote(&self, policy: &Policy, now: Instant) -> bool {
+        let doublings = self.remembered(policy, now).saturating_sub(1).min(6);
+        let wait = policy.stabilisation * (1 << doublings);
+        self.steady_since
+            .is_none_or(|since| now.since(since) >= wait)
+    }
 }
 
 impl World {
@@ -60,6 +102,8 @@ impl World {
             health: Health::new(),
             removed: Vec::new(),
             manual_signers: false,
+            terms: false,
+            led_since: Instant::default(),
         }
     }
 
@@ -91,6 +135,9 @@ impl World {
             admitted,
             last_heard: None,
             last_level: None,
+            steady_since: None,
+            returns: 0,
+            loss: self.policy.loss,
         };
         self.nodes.insert(id, node);
         if self.leader.is_none() && role == Role::Voter {
@@ -132,9 +179,16 @@ impl World {
     fn lead(&mut self, id: NodeId) {
         self.leader = Some(id);
         self.health = Health::new();
+        if self.terms {
+            self.raft.own_term = OwnTerm::Pending;
+        }
+        self.led_since = self.now;
         for node in self.nodes.values_mut() {
             node.last_heard = None;
             node.last_level = None;
+            node.steady_since = None;
+            node.returns = 0;
+            node.loss = self.policy.loss;
         }
         self.watch_everyone();
     }
@@ -163,6 +217,10 @@ impl World {
         }
         self.elect();
         let Some(leader) = self.leader else { return };
+        if self.terms && self.led_since < self.now {
+            // By the tick after its election, its first entry is committed.
+            self.raft.own_term = OwnTerm::Committed;
+        }
         self.watch_everyone();
         for (id, node) in &mut self.nodes {
             if node.power == Power::Off || *id == leader {
@@ -173,7 +231,12 @@ impl World {
                 Some(_) => self.health.heard(*id, lag, &self.policy, self.now),
                 None => self.health.answered(*id, &self.policy, self.now),
             }
+            node.note_return(&self.policy, self.led_since, self.now);
             node.last_heard = Some(self.now);
+            node.loss = match lag {
+                Some(_) => self.policy.loss,
+                None => self.policy.spare_loss,
+            };
             if lag.is_some_and(|lag| lag <= self.policy.lag_limit) {
                 node.last_level = Some(self.now);
             }
