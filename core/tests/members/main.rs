@@ -9,6 +9,7 @@
 
 mod access;
 mod clients;
+mod measure;
 mod refusals;
 #[path = "../running/mod.rs"]
 mod running;

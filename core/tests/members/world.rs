@@ -152,6 +152,24 @@ impl World {
         self.nodes.get_mut(name).expect("it has ports").process = Some(process);
     }
 
+    /// Takes a process that was started elsewhere for the node's.
+    pub(crate) fn adopt(&mut self, name: &str, process: Process) {
+        self.nodes.get_mut(name).expect("it has ports").process = Some(process);
+    }
+
+    /// Processor time that the node's process has used.
+    pub(crate) fn processor_time(&self, name: &str) -> Duration {
+        let process = self.nodes[name].process.as_ref().expect("it runs");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", process.0.id())).expect("it runs");
+        // The name, in parentheses, may hold anything; user and system time are the twelfth and thirteenth field behind it.
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks
+            .map(|ticks| ticks.parse::<u64>().expect("ticks"))
+            .sum();
+        Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
+    }
+
     /// How many lines of the log of a node, since it was started last, hold all of these words.
     pub(crate) fn logged(&self, name: &str, words: &[&str]) -> usize {
         let log = fs::read_to_string(self.path(name).with_extension("log")).expect("a log");
