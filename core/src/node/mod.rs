@@ -219,6 +219,10 @@ impl<R: Runtime> Node<R> {
             Services::new().and(join),
             Arc::new(ClientApi::<R, _>::new(Arc::clone(&self.inner))),
             |node| R::observe(|| Event::LetIn { node: node.0 }),
+            {
+                let replica = Arc::clone(replica);
+                move |node| replica.leader() == Some(node)
+            },
         ));
         let timing = replica.timing();
         let options = ServerOptions {

@@ -1,6 +1,7 @@
 //! Which services answer whom. One port, three doors: a member may call everything that members offer; a node that was admitted
 //! later than this one has applied may make Raft's own calls, which bring the missing index; a stranger may ask to join.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tonic::Status;
@@ -22,6 +23,12 @@ const RAFT_CALLS: [&str; 6] = [
     "/quorate.peer.v1.Peer/Recall",
 ];
 
+/// The calls besides by which a leader finds a node that is outside Raft, and shows it the members.
+const LEADER_CALLS: [&str; 2] = [
+    "/quorate.peer.v1.Peer/Report",
+    "/quorate.join.v1.Membership/Show",
+];
+
 /// The calls of ours that a spare may make: nothing that it could change the cluster with but its own row (R7).
 const SPARE_CALLS: [&str; 6] = [
     "/quorate.join.v1.Membership/Relay",
@@ -35,6 +42,15 @@ const SPARE_CALLS: [&str; 6] = [
 /// Our own services begin so; whatever else members call is the etcd API, which spares forward.
 const OURS: &str = "/quorate.";
 
+/// Says whether a node leads.
+struct Leads(Box<dyn Fn(NodeId) -> bool + Send + Sync>);
+
+impl fmt::Debug for Leads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Leads")
+    }
+}
+
 /// The services behind the peers' port.
 #[derive(Debug)]
 pub struct Doors<E> {
@@ -44,11 +60,13 @@ pub struct Doors<E> {
     etcd: Arc<E>,
     /// Told of each call of a member that goes in, at the moment when that is decided.
     let_in: fn(NodeId),
+    /// Whether this node leads, as Raft says here, whatever the view says of its role.
+    leads: Leads,
 }
 
 impl<E> Doors<E> {
     /// What members may call, what strangers may, and the etcd API, for members that forward their clients' requests.
-    /// `let_in` is told of whom it was that was let in.
+    /// `let_in` is told of whom it was that was let in; `leads` says who leads, as Raft says here.
     #[must_use]
     pub fn new(
         view: SharedView,
@@ -56,11 +74,13 @@ impl<E> Doors<E> {
         strangers: Services,
         etcd: Arc<E>,
         let_in: fn(NodeId),
+        leads: impl Fn(NodeId) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self {
             view,
             etcd,
             let_in,
+            leads: Leads(Box::new(leads)),
             members: Arc::new(members),
             strangers: Arc::new(strangers),
         }
@@ -73,14 +93,20 @@ impl<E> Doors<E> {
             Peer::Node { identity, .. } => {
                 // Judged anew: its admission may have been applied since the handshake, and its role changes.
                 let view = self.view.get();
+                // A view that is old may take the leader for a spare, or not know it: then nobody but the leader could tell.
+                let of_leader = || {
+                    (RAFT_CALLS.contains(&path) || LEADER_CALLS.contains(&path))
+                        && (self.leads.0)(identity.node)
+                };
                 let allowed = match judge(&view, identity) {
                     Ok(Standing::Member) => {
                         let role = view.members.get(&identity.node).map(|row| row.role);
                         role != Some(i32::from(Role::Spare))
                             || !path.starts_with(OURS)
                             || SPARE_CALLS.contains(&path)
+                            || of_leader()
                     }
-                    Ok(Standing::AheadOfUs) => RAFT_CALLS.contains(&path),
+                    Ok(Standing::AheadOfUs) => RAFT_CALLS.contains(&path) || of_leader(),
                     Err(_) => false,
                 };
                 if allowed {
@@ -140,7 +166,33 @@ mod tests {
             Services::new(),
             Arc::default(),
             |_| (),
+            |_| false,
         )
+    }
+
+    #[test]
+    fn the_leader_may_tell_a_node_that_takes_it_for_a_spare_or_does_not_know_it() {
+        let mut doors = doors();
+        let open = |doors: &Doors<Services>, standing, path: &str| {
+            doors.open_to(&node(standing), path).is_some()
+        };
+        let show = "/quorate.join.v1.Membership/Show";
+        assert!(!open(&doors, Standing::AheadOfUs, show));
+        doors.leads = Leads(Box::new(|node| node == NodeId(2)));
+        assert!(open(&doors, Standing::AheadOfUs, show));
+        admit(&doors, &node(Standing::Member), Role::Spare, 3);
+        let told = RAFT_CALLS.iter().chain(&LEADER_CALLS);
+        assert!(
+            told.clone()
+                .all(|path| open(&doors, Standing::Member, path))
+        );
+        assert!(!open(
+            &doors,
+            Standing::Member,
+            "/quorate.join.v1.Membership/Remove"
+        ));
+        doors.leads = Leads(Box::new(|_| false));
+        assert!(!open(&doors, Standing::Member, show));
     }
 
     /// Writes the node into the view that the doors judge by.

@@ -127,6 +127,7 @@ async fn cluster() -> Cluster {
         Services::new().and(service),
         Arc::new(Services::new()),
         |_| (),
+        |_| false,
     ));
     let listener = World::listen("127.0.0.1:0").await.unwrap();
     let address = Address::parse(&listener.local_address()).unwrap();
