@@ -7,13 +7,17 @@
 //! * `status` asks nodes how they are
 //! * `demo` and `bench` the commands that run clusters of their own; `processes` are the nodes of these
 //! * `client` how commands talk to nodes
-//! * `exit` how every command ends
+//! * `say` what they print; `exit` how every command ends
 //!
 //! This is the one place outside `runtime/tokio.rs` that meets the real machine: its clock,
 //! its processes, its files.
 #![expect(
     clippy::disallowed_methods,
     reason = "the binary runs on the real machine, never in a simulation"
+)]
+#![deny(
+    clippy::print_stdout,
+    reason = "`say!` survives a reader that went away"
 )]
 
 mod admin;
@@ -26,6 +30,7 @@ mod exit;
 mod log;
 mod processes;
 mod recover;
+mod say;
 mod settings;
 mod start;
 mod status;

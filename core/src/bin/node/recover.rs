@@ -2,6 +2,7 @@
 
 use crate::admin::commands::Target;
 use crate::exit::{Context, Exit, Failure};
+use crate::say::say;
 use clap::Args;
 use quorate::directory::Directory;
 use quorate::node::recover::{Extent, Heard, Patient, RecoverError, Survivor, judge};
@@ -51,21 +52,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         show(patient.survivor(), &heard, &arguments.other, data_dir);
         judge(patient.survivor(), &heard, &arguments.other).map_err(refusal)?;
         if !arguments.yes {
-            println!("\nNothing was changed. To go on with this copy, run the same with --yes.");
+            say!("\nNothing was changed. To go on with this copy, run the same with --yes.");
             return Ok(());
         }
         let kept = keep_copy(data_dir).context(Exit::DataDirectory, "keeping a copy")?;
-        println!("\nA copy of what was here is in {}.", kept.display());
+        say!("\nA copy of what was here is in {}.", kept.display());
         let recovered = patient.recover().map_err(refusal)?;
-        println!(
+        say!(
             "This node is the only member of epoch {}; the revision is {}.",
             recovered.epoch, recovered.revision
         );
         if recovered.new_authority {
-            println!("There was no signing key here: the cluster has a new certificate authority, and clients need new certificates.");
+            say!("There was no signing key here: the cluster has a new certificate authority, and clients need new certificates.");
         }
-        println!("Start it with `quorate start --existing`. Then, on each of the others:\n");
-        println!("quorate join {} --wipe", recovered.line.encode());
+        say!("Start it with `quorate start --existing`. Then, on each of the others:\n");
+        say!("quorate join {} --wipe", recovered.line.encode());
         Ok(())
     })
 }
@@ -74,7 +75,7 @@ fn show(survivor: &Survivor, heard: &[Heard], given: &[(String, Extent)], data_d
     let Extent { term, index } = survivor.extent;
     let age = last_written(data_dir).map_or_else(|| "unknown".to_owned(), ago);
     let row = |name: &str, term: &str, index: &str, rest: &str| {
-        println!("{name:20}  {term:>6}  {index:>10}  {rest}");
+        say!("{name:20}  {term:>6}  {index:>10}  {rest}");
     };
     row("NODE", "TERM", "INDEX", "");
     let here = format!("here: revision {}, last written {age}", survivor.revision);
@@ -105,7 +106,7 @@ fn show(survivor: &Survivor, heard: &[Heard], given: &[(String, Extent)], data_d
         }
     }
     if !survivor.holds_signer {
-        println!(
+        say!(
             "This node does not hold the cluster's signing key: a new certificate authority would be made."
         );
     }

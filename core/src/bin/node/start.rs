@@ -5,6 +5,7 @@ use crate::admin::commands::{Role, span};
 use crate::config::Config;
 use crate::exit::{Context, Exit, Failure};
 use crate::log;
+use crate::say::say;
 use crate::settings::Settings;
 use clap::Args;
 use quorate::config::{Beginning, NodeConfig};
@@ -126,15 +127,16 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<(), Failure> {
     };
     run(config, async move |config| {
         let members = line.addresses.iter().map(ToString::to_string);
-        println!(
+        say!(
             "Contacting cluster at {}",
             members.collect::<Vec<_>>().join(", ")
         );
         let joined = node::join::<TokioRuntime>(&config, line, role, wipe, arguments.patience);
         let identity = joined.await?;
-        println!(
+        say!(
             "Joined cluster {} as node {}.",
-            identity.cluster, identity.node
+            identity.cluster,
+            identity.node
         );
         Node::start(config, Beginning::Existing).await
     })

@@ -1,5 +1,6 @@
 //! `quorate client-cert`: a key made here, and a certificate for it.
 
+use crate::say::say;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -68,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         write(out, "ca.crt", &trusted.collect::<String>(), 0o644)?,
     ];
     for path in written {
-        println!("{}", path.display());
+        say!("{}", path.display());
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `quorate add-node`, `token`, `remove-node`, `leave` and `set-failure-domain`.
 
+use crate::say::{self, say};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -150,8 +151,8 @@ pub(crate) fn add_node(arguments: AddNodeArguments) -> Result<(), Failure> {
         Ok(node.add_node(request).await?.into_inner())
     })?;
     match arguments.output {
-        Output::Text => print!("{}", invitation(&reply)),
-        Output::Json => println!("{:#}", as_json(&reply)),
+        Output::Text => say::text(&invitation(&reply)),
+        Output::Json => say!("{:#}", as_json(&reply)),
     }
     Ok(())
 }
@@ -214,7 +215,7 @@ fn done(
     target: &Target,
     ask: impl AsyncFnOnce(Client) -> Result<Done, Failure>,
 ) -> Result<(), Failure> {
-    println!("{}", call(&target.data_dir, ask)?.text);
+    say!("{}", call(&target.data_dir, ask)?.text);
     Ok(())
 }
 
@@ -226,8 +227,8 @@ pub(crate) fn token(command: TokenCommand) -> Result<(), Failure> {
                 Ok(node.list_tokens(ListTokensRequest {}).await?.into_inner())
             })?;
             match output {
-                Output::Text => print!("{}", table(&reply.tokens)),
-                Output::Json => println!(
+                Output::Text => say::text(&table(&reply.tokens)),
+                Output::Json => say!(
                     "{:#}",
                     reply
                         .tokens
@@ -245,7 +246,7 @@ pub(crate) fn token(command: TokenCommand) -> Result<(), Failure> {
                     .await?
                     .into_inner())
             })?;
-            println!("{}", done.text);
+            say!("{}", done.text);
             Ok(())
         }
     }

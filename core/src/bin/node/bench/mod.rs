@@ -28,6 +28,7 @@ mod worker;
 
 use crate::exit::{Context, Exit, Failure};
 use crate::processes::or_interrupted;
+use crate::say::say;
 use args::{Arguments, Target};
 use settings::Settings;
 
@@ -37,7 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Target::Load(load) => {
             let settings = Settings::check(load.common())?;
             let report = runtime(settings.threads)?.block_on(load::run(load, &settings))?;
-            println!("{}", report.to_json());
+            say!("{}", report.to_json());
             Ok(())
         }
         Target::Compare(compare) => runtime(2)?.block_on(or_interrupted(compare::run(compare))),

@@ -16,6 +16,7 @@ mod writer;
 
 use crate::exit::{Context, Exit, Failure};
 use crate::processes::{Cluster, Program, or_interrupted};
+use crate::say::say;
 use args::{Arguments, Victim};
 use ledger::{Judgement, Ledger};
 use rand::rngs::StdRng;
@@ -44,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 async fn tell(arguments: &Arguments) -> Result<(), Failure> {
     let directory = Scratch::new(arguments)?;
-    println!(
+    say!(
         "Three nodes start on loopback, with their data under {} ...",
         directory.path.display()
     );
@@ -52,25 +53,25 @@ async fn tell(arguments: &Arguments) -> Result<(), Failure> {
     let mut cluster = Cluster::start(Program::ourselves()?, &directory.path, NODES).await?;
     for (index, endpoint) in cluster.endpoints().iter().enumerate() {
         let pid = cluster.pid(index).unwrap_or_default();
-        println!(
+        say!(
             "  {}: process {pid}, clients are served at {endpoint}",
             cluster.name(index)
         );
     }
     let leader = cluster.leader().await?;
-    println!(
+    say!(
         "  all serve and vote after {}, {} leads",
         seconds(begun.elapsed()),
         cluster.name(leader)
     );
 
-    println!("{} clients write, each key once ...", arguments.clients);
+    say!("{} clients write, each key once ...", arguments.clients);
     let ledger = Arc::new(Ledger::default());
     let writers = Writers::start(&cluster.endpoints(), arguments.clients, &ledger);
     let phase = Duration::from_millis(arguments.phase_ms);
     tokio::time::sleep(phase).await;
     let acknowledged = ledger.acknowledged();
-    println!("  {acknowledged} writes acknowledged in {}", seconds(phase));
+    say!("  {acknowledged} writes acknowledged in {}", seconds(phase));
 
     let mut choice = StdRng::seed_from_u64(arguments.seed);
     let mut stalls = Vec::with_capacity(arguments.kills);
@@ -84,7 +85,7 @@ async fn tell(arguments: &Arguments) -> Result<(), Failure> {
     }
     writers.stop().await?;
     if let Some(longest) = stalls.iter().max().filter(|_| stalls.len() > 1) {
-        println!(
+        say!(
             "The longest of {} stalls was {}.",
             stalls.len(),
             seconds(*longest)
@@ -102,7 +103,7 @@ async fn kill(cluster: &mut Cluster, victim: usize, ledger: &Ledger) -> Result<D
     } else {
         ""
     };
-    println!(
+    say!(
         "kill -9 {} ({}{leads}) ...",
         cluster.pid(victim).unwrap_or_default(),
         cluster.name(victim)
@@ -123,7 +124,7 @@ async fn kill(cluster: &mut Cluster, victim: usize, ledger: &Ledger) -> Result<D
         tokio::time::sleep(POLL).await;
     };
     let leader = cluster.leader().await?;
-    println!(
+    say!(
         "  the next write was acknowledged after {} ms; {} leads",
         stall.as_millis(),
         cluster.name(leader)
@@ -131,7 +132,7 @@ async fn kill(cluster: &mut Cluster, victim: usize, ledger: &Ledger) -> Result<D
     let begun = Instant::now();
     cluster.spawn(victim)?;
     cluster.serving(victim).await?;
-    println!(
+    say!(
         "  {} is back and serves after {}",
         cluster.name(victim),
         seconds(begun.elapsed())
@@ -141,7 +142,7 @@ async fn kill(cluster: &mut Cluster, victim: usize, ledger: &Ledger) -> Result<D
 
 /// Reads everything back from every node and compares it with what clients were told.
 async fn judge(cluster: &mut Cluster, ledger: &Ledger) -> Result<(), Failure> {
-    println!("Everything is read back, from each node ...");
+    say!("Everything is read back, from each node ...");
     cluster.ready().await?;
     let mut lost = 0;
     let mut digests = Vec::with_capacity(NODES);
@@ -153,18 +154,18 @@ async fn judge(cluster: &mut Cluster, ledger: &Ledger) -> Result<(), Failure> {
             unanswered,
             of_these_there,
         } = ledger.judge(&content.keys);
-        println!(
+        say!(
             "  {}: {} of {acknowledged} acknowledged writes are there",
             cluster.name(index),
             acknowledged - missing.len()
         );
         if index == 0 && unanswered > 0 {
-            println!(
+            say!(
                 "  ({unanswered} writes were cut off without an answer; {of_these_there} took effect: either is right)"
             );
         }
         if let Some(example) = missing.first() {
-            println!("  LOST: {} writes, for example {example}", missing.len());
+            say!("  LOST: {} writes, for example {example}", missing.len());
         }
         lost = lost.max(missing.len());
         digests.push((content.revision, content.digest));
@@ -172,10 +173,10 @@ async fn judge(cluster: &mut Cluster, ledger: &Ledger) -> Result<(), Failure> {
     digests.dedup();
     match digests.as_slice() {
         [(revision, digest)] => {
-            println!("  equal on all three: digest {digest}, revision {revision}");
+            say!("  equal on all three: digest {digest}, revision {revision}");
         }
         _ => {
-            println!("  NOT EQUAL: revisions and digests {digests:?}");
+            say!("  NOT EQUAL: revisions and digests {digests:?}");
             return Err(Failure::new(Exit::Lost, "the nodes differ"));
         }
     }
@@ -185,7 +186,7 @@ async fn judge(cluster: &mut Cluster, ledger: &Ledger) -> Result<(), Failure> {
             format!("{lost} acknowledged writes are lost"),
         ));
     }
-    println!("Nothing that was acknowledged is lost.");
+    say!("Nothing that was acknowledged is lost.");
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod yaml;
 
 use crate::admin::commands::{Target, span};
 use crate::exit::Failure;
+use crate::say::{self, say};
 use clap::{Args, ValueEnum};
 use std::time::Duration;
 
@@ -78,9 +79,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let answer = answer?;
     match arguments.output {
-        Output::Text => println!("{}", answer.text.trim_end()),
-        Output::Json => println!("{:#}", answer.json),
-        Output::Yaml => print!("{}", yaml::block(&answer.json)),
+        Output::Text => say!("{}", answer.text.trim_end()),
+        Output::Json => say!("{:#}", answer.json),
+        Output::Yaml => say::text(&yaml::block(&answer.json)),
     }
     answer.refusal.map_or(Ok(()), Err)
 }

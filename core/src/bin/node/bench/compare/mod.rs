@@ -18,6 +18,7 @@ mod table;
 use super::args::Compare;
 use crate::exit::{Context, Exit, Failure};
 use crate::processes::Program;
+use crate::say;
 use figures::Figures;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -84,7 +85,7 @@ pub(super) async fn run(compare: &Compare) -> Result<(), Failure> {
         }
         programs.reverse();
     }
-    print!("{}", table::markdown(&figures));
+    say::text(&table::markdown(&figures));
     Ok(())
 }
 
