@@ -219,12 +219,12 @@ async fn leads(node: &RealNode) {
     .await;
 }
 
-fn value(node: &RealNode) -> (i64, Option<Vec<u8>>) {
+async fn value(node: &RealNode) -> (i64, Option<Vec<u8>>) {
     let request = RangeRequest {
         key: "key".into(),
         ..RangeRequest::default()
     };
-    let readers = node.replica().readers().unwrap();
+    let readers = node.replica().readers().await.unwrap().unwrap();
     let answer = readers.with(|reader| reader.range(&request)).unwrap();
     let revision = answer.header.map_or(0, |header| header.revision);
     (revision, answer.kvs.first().map(|kv| kv.value.to_vec()))
@@ -270,7 +270,7 @@ async fn start(directory: &Path) -> Option<(u64, i64)> {
     };
     leads(&node).await;
     let epoch = node.identity().epoch.0;
-    let (revision, value) = value(&node);
+    let (revision, value) = value(&node).await;
     assert_eq!(value.as_deref(), Some(&b"value"[..]));
     real::stop(node).await;
     Some((epoch, revision))
