@@ -30,9 +30,13 @@ impl EventKind {
 
     /// The kind that `word` names.
     pub fn of_word(word: &str) -> Option<Self> {
-        [Self::Invoke, Self::Ok, Self::Fail, Self::Info]
-            .into_iter()
-            .find(|kind| kind.word() == word)
+        Some(match word {
+            "invoke" => Self::Invoke,
+            "ok" => Self::Ok,
+            "fail" => Self::Fail,
+            "info" => Self::Info,
+            _ => return None,
+        })
     }
 }
 
@@ -53,4 +57,22 @@ pub struct Event {
     pub nanoseconds: u64,
     /// Everything else that the line said.
     pub details: Option<Box<Details>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_by_its_word() {
+        for kind in [
+            EventKind::Invoke,
+            EventKind::Ok,
+            EventKind::Fail,
+            EventKind::Info,
+        ] {
+            assert_eq!(EventKind::of_word(kind.word()), Some(kind));
+        }
+        assert_eq!(EventKind::of_word("begin"), None);
+    }
 }

@@ -135,7 +135,11 @@ impl Pairing {
 
     /// The history. What is open stays so, with an unknown outcome.
     pub fn finish(self) -> History {
-        History::new(self.operations)
+        // They stand in the order of their invocations already.
+        History {
+            operations: self.operations,
+            story: String::new(),
+        }
     }
 
     fn invoke(&mut self, event: Event, moment: Moment) -> Result<(), PairError> {

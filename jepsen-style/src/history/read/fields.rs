@@ -11,7 +11,7 @@ pub(super) struct Fields {
     pub(super) function: Option<Name>,
     pub(super) key: Value,
     pub(super) value: Value,
-    nanoseconds: u64,
+    pub(super) nanoseconds: u64,
     details: Option<Box<Details>>,
     /// Which fields have been met, a bit each.
     met: u16,
@@ -61,16 +61,20 @@ impl Fields {
         Ok(())
     }
 
+    /// The number of a process.
+    #[inline]
+    pub(super) fn client(&mut self, cursor: &Cursor<'_>, at: usize, number: i64) -> Parsed<()> {
+        let fits = u32::try_from(number)
+            .map_err(|_| cursor.problem_at(at, format!("process {number} does not fit 32 bits")))?;
+        self.process = Some(Process::Client(fits));
+        Ok(())
+    }
+
     /// A number or a word for the process.
     #[inline]
     pub(super) fn process(&mut self, cursor: &Cursor<'_>, at: usize, value: &Value) -> Parsed<()> {
         self.process = Some(match value {
-            Value::Integer(number) => {
-                let number = u32::try_from(*number).map_err(|_| {
-                    cursor.problem_at(at, format!("process {number} does not fit 32 bits"))
-                })?;
-                Process::Client(number)
-            }
+            Value::Integer(number) => return self.client(cursor, at, *number),
             other if other.as_text() == Some("nemesis") => Process::Nemesis,
             other => {
                 return Err(

@@ -134,10 +134,13 @@ impl Reader {
             fields.once(cursor, at, field)?;
         }
         match field {
-            Some(Field::Process) => {
-                let process = any(cursor)?;
-                fields.process(cursor, at, &process)?;
-            }
+            Some(Field::Process) => match small(cursor) {
+                Some(number) => fields.client(cursor, at, number)?,
+                None => {
+                    let process = any(cursor)?;
+                    fields.process(cursor, at, &process)?;
+                }
+            },
             Some(Field::Kind) => {
                 let word = string(cursor)?;
                 fields.kind(cursor, at, word.as_ref())?;
@@ -148,10 +151,13 @@ impl Reader {
             }
             Some(Field::Key) => fields.key = any(cursor)?,
             Some(Field::Value) => fields.value = any(cursor)?,
-            Some(Field::Time) => {
-                let time = any(cursor)?;
-                fields.time(cursor, at, &time)?;
-            }
+            Some(Field::Time) => match small(cursor) {
+                Some(nanoseconds) => fields.nanoseconds = nanoseconds.unsigned_abs(),
+                None => {
+                    let time = any(cursor)?;
+                    fields.time(cursor, at, &time)?;
+                }
+            },
             Some(Field::Error) => {
                 let error = any(cursor)?;
                 fields.error(cursor, error)?;
@@ -180,24 +186,35 @@ impl Reader {
 /// without being read.
 #[inline]
 fn usual(cursor: &mut Cursor<'_>) -> Option<Field> {
-    let rest = cursor.rest();
-    let (field, wanted): (Field, &[u8]) = match rest.get(1)? {
-        b'p' => (Field::Process, b"\"process\":"),
-        b't' if rest.get(2) == Some(&b'y') => (Field::Kind, b"\"type\":"),
-        b't' => (Field::Time, b"\"time\":"),
-        b'f' => (Field::Function, b"\"f\":"),
-        b'v' => (Field::Value, b"\"value\":"),
-        b'k' => (Field::Key, b"\"key\":"),
-        _ => return None,
-    };
-    rest.starts_with(wanted).then(|| {
-        cursor.advance(wanted.len());
-        field
-    })
+    // Each comparison is of a length that the compiler knows, and so without a loop.
+    fn passes<const LENGTH: usize>(
+        cursor: &mut Cursor<'_>,
+        name: &[u8; LENGTH],
+        field: Field,
+    ) -> Option<Field> {
+        let passed = cursor.rest().first_chunk() == Some(name);
+        passed.then(|| {
+            cursor.advance(LENGTH);
+            field
+        })
+    }
+    match cursor.second()? {
+        b'p' => passes(cursor, b"\"process\":", Field::Process),
+        b't' => passes(cursor, b"\"time\":", Field::Time)
+            .or_else(|| passes(cursor, b"\"type\":", Field::Kind)),
+        b'f' => passes(cursor, b"\"f\":", Field::Function),
+        b'v' => passes(cursor, b"\"value\":", Field::Value),
+        b'k' => passes(cursor, b"\"key\":", Field::Key),
+        _ => None,
+    }
 }
 
 #[inline]
 fn blank(cursor: &mut Cursor<'_>) {
+    // What is no blank is nearly always seen at the first look.
+    if cursor.peek() > Some(b' ') {
+        return;
+    }
     while matches!(cursor.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
         cursor.advance(1);
     }
@@ -317,10 +334,41 @@ fn map(cursor: &mut Cursor<'_>) -> Parsed<Value> {
     cursor.map(start, entries)
 }
 
+/// The most digits that fit 64 bits whatever they are; nearly every number has fewer.
+const DIGITS: usize = 18;
+
+/// Passes a whole number as most are: no sign, and few digits. Whatever else is there is left there.
+#[inline]
+fn small(cursor: &mut Cursor<'_>) -> Option<i64> {
+    let rest = cursor.rest();
+    let mut number = 0;
+    let mut length = 0;
+    let after = loop {
+        let byte = *rest.get(length)?;
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break byte;
+        }
+        if length == DIGITS {
+            return None;
+        }
+        number = number * 10 + i64::from(digit);
+        length += 1;
+    };
+    let is_written_well = length == 1 || (length > 1 && rest.first() != Some(&b'0'));
+    if !is_written_well || matches!(after, b'.' | b'e' | b'E') {
+        return None;
+    }
+    cursor.advance(length);
+    Some(number)
+}
+
 fn number(cursor: &mut Cursor<'_>) -> Parsed<Value> {
+    if let Some(number) = small(cursor) {
+        return Ok(Value::Integer(number));
+    }
     let start = cursor.at();
-    let negative = cursor.peek() == Some(b'-');
-    if negative {
+    if cursor.peek() == Some(b'-') {
         cursor.advance(1);
     }
     let digits = cursor.take_while(|byte| byte.is_ascii_digit());
@@ -332,13 +380,6 @@ fn number(cursor: &mut Cursor<'_>) -> Parsed<Value> {
     }
     if matches!(cursor.peek(), Some(b'.' | b'e' | b'E')) {
         return fraction(cursor, start);
-    }
-    // Eighteen digits cannot overflow, and nearly every number is shorter.
-    if digits.len() <= 18 {
-        let number = digits
-            .bytes()
-            .fold(0, |number, digit| number * 10 + i64::from(digit - b'0'));
-        return Ok(Value::Integer(if negative { -number } else { number }));
     }
     let written = cursor.since(start);
     if let Ok(number) = written.parse() {
@@ -531,5 +572,19 @@ mod tests {
             Value::Number("18446744073709551615".into())
         );
         assert_eq!(value("1e3").unwrap(), Value::from(1000.0));
+        for number in ["0", "7", "999999999999999999", "1000000000000000000"] {
+            for (sign, written) in [("", number.to_owned()), ("-", format!("-{number}"))] {
+                let listed = value(&format!("[{written}, {sign}{number}]")).unwrap();
+                let number: i64 = written.parse().unwrap();
+                assert_eq!(listed, vec![Value::Integer(number); 2].into());
+            }
+        }
+        assert_eq!(
+            value("9999999999999999999").unwrap(),
+            Value::Number("9999999999999999999".into())
+        );
+        for bad in ["[00]", "[01]", "[-01]", "[1.]", "[1e]", "[-]", "[1x]"] {
+            assert!(value(bad).is_err(), "{bad}");
+        }
     }
 }

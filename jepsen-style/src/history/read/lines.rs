@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, Read};
 
+use memchr::memchr;
+
 use super::cursor::{Fault, ReadError, text};
 use super::limits::{Limits, Pace};
 
@@ -10,6 +12,9 @@ pub(super) struct Lines<R> {
     input: R,
     limits: Limits,
     pace: Pace,
+    /// Bytes of the input's buffer that the line given last takes, with its end.
+    given: usize,
+    /// A line that the input did not have in its buffer as a whole.
     line: Vec<u8>,
     number: usize,
 }
@@ -20,6 +25,7 @@ impl<R: BufRead> Lines<R> {
             input,
             limits,
             pace: Pace::default(),
+            given: 0,
             line: Vec::new(),
             number: 0,
         }
@@ -27,10 +33,27 @@ impl<R: BufRead> Lines<R> {
 
     /// The next line without its end, with its number, from 1; `None` after the last.
     pub(super) fn next(&mut self) -> Result<Option<(usize, &str)>, ReadError> {
-        self.line.clear();
+        self.input.consume(std::mem::take(&mut self.given));
         self.number += 1;
-        // A line of the greatest length, and its end.
-        let most = self.limits.event.saturating_add(1);
+        let number = self.number;
+        // Most lines are given as they lie in the buffer. Errors of the input come again below, where they are met.
+        let there = self.input.fill_buf().unwrap_or_default();
+        let near = &there[..there.len().min(most(self.limits))];
+        let Some(length) = memchr(b'\n', near) else {
+            return self.assembled();
+        };
+        self.given = length + 1;
+        self.pace.went(self.given);
+        // There is no reading in this: the buffer is not empty.
+        let there = self.input.fill_buf();
+        let there = there.map_err(|error| ReadError::broken(&error, number))?;
+        Ok(Some((number, text(&there[..length], number)?)))
+    }
+
+    /// The next line, copied together from more than one filling of the buffer, or the last one, or too long.
+    fn assembled(&mut self) -> Result<Option<(usize, &str)>, ReadError> {
+        self.line.clear();
+        let most = most(self.limits);
         let read = (&mut self.input)
             .take(most as u64)
             .read_until(b'\n', &mut self.line)
@@ -56,4 +79,9 @@ impl<R: BufRead> Lines<R> {
             problem: format!("this line is longer than {} bytes", self.limits.event),
         }
     }
+}
+
+/// Bytes of a line of the greatest length, and its end.
+fn most(limits: Limits) -> usize {
+    limits.event.saturating_add(1)
 }
