@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::tls::name::is_reserved;
+
 /// An address that can be dialled. The host is a DNS name, an IPv4 address or an IPv6 address in brackets; it is not resolved here,
 /// and need not be resolvable by anybody but those who dial it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,17 +66,26 @@ impl Address {
 /// Those of the configured addresses that can be dialled; an operator may have written URLs.
 #[must_use]
 pub fn addresses(configured: &[String]) -> Vec<Address> {
-    let bare = |text: &String| {
-        let (_, rest) = text.split_once("://").unwrap_or(("", text));
-        Address::parse(rest.trim_end_matches('/')).ok()
-    };
-    configured.iter().filter_map(bare).collect()
+    configured.iter().filter_map(|text| bare(text)).collect()
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether a member may say that it is reached there: the address can be dialled, and its host is no name of the kind that
+/// certificates give to nodes. An operator may have written a URL.
+#[must_use]
+pub fn may_be_claimed(configured: &str) -> bool {
+    let parsed = bare(configured);
+    parsed.is_some_and(|address| !is_reserved(address.host()))
+}
+
+fn bare(configured: &str) -> Option<Address> {
+    let (_, rest) = configured.split_once("://").unwrap_or(("", configured));
+    Address::parse(rest.trim_end_matches('/')).ok()
 }
 
 /// Letters, digits, hyphens and dots; not all digits and dots, which would be a mistyped IP address.
@@ -116,6 +127,21 @@ mod tests {
         let dialled = addresses(&configured.map(str::to_owned));
         let texts: Vec<_> = dialled.iter().map(Address::as_str).collect();
         assert_eq!(texts, ["10.0.0.1:7379", "node-1:80"]);
+    }
+
+    #[test]
+    fn nobody_claims_a_name_that_certificates_give() {
+        for claimed in ["https://10.0.0.1:7379/", "node-1:80", "[fd00::1]:1"] {
+            assert!(may_be_claimed(claimed), "{claimed}");
+        }
+        for not in [
+            "0000000000000001.00000000000000c1.quorate.internal:1",
+            "https://00000000000000C1.Quorate.Internal:1",
+            "nowhere",
+            "a b:1",
+        ] {
+            assert!(!may_be_claimed(not), "{not}");
+        }
     }
 
     #[test]

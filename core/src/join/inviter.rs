@@ -5,7 +5,7 @@
 //! checked here before proposing only spares the log what is hopeless, and finds the words. The certificate is signed after
 //! the admission has committed, and signing again for the same node and key is harmless, so every step can be repeated.
 
-use super::address::Address;
+use super::address::may_be_claimed;
 use super::token::{Claim, TokenId};
 use super::view::MemberView;
 use crate::ids::{ClusterId, Epoch, NodeId};
@@ -272,7 +272,7 @@ fn check_shape(request: &SubmitRequest) -> Result<(), &'static str> {
     if request.peer_addresses.is_empty() || addresses().count() > MOST_ADDRESSES {
         return Err("a node has at least one address for its peers, and 16 at most in all");
     }
-    if addresses().any(|address| Address::parse(address).is_err()) {
+    if !addresses().all(|address| may_be_claimed(address)) {
         return Err("an address cannot be used");
     }
     Ok(())

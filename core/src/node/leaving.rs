@@ -8,6 +8,7 @@ use super::inner::Inner;
 use super::inviting::InviteError;
 use super::leader::Decider;
 use crate::ids::NodeId;
+use crate::join::may_be_claimed;
 use crate::proto::admin::{Done, RemoveNodeRequest};
 use crate::proto::join::Description;
 use crate::proto::store::command::Body;
@@ -268,6 +269,9 @@ fn check(description: &Description) -> Result<(), &'static str> {
     if texts().count() > MOST_ADDRESSES {
         return Err("a node has 16 addresses at most");
     }
+    if !texts().all(|address| may_be_claimed(address)) {
+        return Err("an address cannot be used");
+    }
     let mut all = texts().chain([&description.failure_domain]);
     if all.any(|text| text.len() > LONGEST || text.chars().any(char::is_control)) {
         return Err("an address or a failure domain is too long, or cannot be printed");
@@ -278,6 +282,8 @@ fn check(description: &Description) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ClusterId;
+    use crate::tls::name::node_dns;
 
     #[test]
     fn a_member_is_found_by_name_before_it_is_found_by_id() {
@@ -307,5 +313,14 @@ mod tests {
             ..Description::default()
         };
         assert!(check(&long).is_err() && check(&many).is_err());
+        let with = |address: &str| Description {
+            client_addresses: vec![address.to_owned()],
+            ..Description::default()
+        };
+        assert_eq!(check(&with("https://node-2.lan:2379")), Ok(()));
+        // Its certificate would be good for the name of another node.
+        let victim = node_dns(ClusterId(1), NodeId(1));
+        assert!(check(&with(&format!("{victim}:1"))).is_err());
+        assert!(check(&with("nowhere")).is_err());
     }
 }

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::TlsError;
 use super::key::{PrivateKey, PublicKey};
-use super::name::{PeerIdentity, client_uri, cluster_dns, node_dns, public_key};
+use super::name::{PeerIdentity, client_uri, cluster_dns, is_reserved, node_dns, public_key};
 use super::request;
 use super::validity::{AUTHORITY_LIFE, NODE_LIFE, Validity};
 use crate::ids::{ClusterId, Epoch, LogIndex, NodeId};
@@ -47,11 +47,13 @@ pub struct NodeSubject {
 }
 
 impl NodeSubject {
-    /// What the member table says of a node, as its certificate says it in this epoch.
+    /// What the member table says of a node, as its certificate says it in this epoch. A host in our own domain is left out,
+    /// whatever the table says: it would be another node's name.
     #[must_use]
     pub fn of_member(member: &Member, epoch: Epoch) -> Self {
         let addresses = addresses(&member.client_addresses);
-        let hosts: BTreeSet<_> = addresses.iter().map(Address::host).collect();
+        let hosts = addresses.iter().map(Address::host);
+        let hosts: BTreeSet<_> = hosts.filter(|host| !is_reserved(host)).collect();
         Self {
             epoch,
             node: NodeId(member.id),
@@ -243,6 +245,22 @@ mod tests {
         assert_eq!((identity.cluster, identity.epoch), (ClusterId(1), Epoch(1)));
         assert_eq!((identity.node, identity.admitted), (NodeId(9), LogIndex(5)));
         assert_eq!(identity.key, PrivateKey::from_seed([9 ^ 0xff; 32]).public());
+    }
+
+    #[test]
+    fn no_node_gets_a_name_of_our_own_domain_by_its_addresses() {
+        let victim = node_dns(ClusterId(1), NodeId(1));
+        let member = Member {
+            id: 2,
+            client_addresses: vec![
+                format!("https://{victim}:1"),
+                format!("{}:1", victim.to_uppercase()),
+                "node-2.lan:2379".to_owned(),
+            ],
+            ..Member::default()
+        };
+        let subject = NodeSubject::of_member(&member, Epoch(1));
+        assert_eq!(subject.client_hosts, ["node-2.lan"]);
     }
 
     #[test]

@@ -139,6 +139,20 @@ pub fn node_dns(cluster: ClusterId, node: NodeId) -> String {
     format!("{:016x}.{:016x}.{DOMAIN}", node.0, cluster.0)
 }
 
+/// Whether a host is in the domain of our own names, which belong to the nodes that they are made of and to nobody who asks for one.
+#[must_use]
+pub fn is_reserved(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host.strip_suffix(DOMAIN)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+/// Whether `name` is that of `node`.
+#[must_use]
+pub fn is_node_dns(name: &ServerName<'_>, cluster: ClusterId, node: NodeId) -> bool {
+    matches!(name, ServerName::DnsName(dns) if dns.as_ref() == node_dns(cluster, node))
+}
+
 /// The same for rustls.
 #[must_use]
 pub fn server_name(dns: &str) -> ServerName<'static> {
@@ -189,6 +203,23 @@ mod tests {
             parse_uri(&client_uri(ClusterId(1), "admin"), PublicKey([1; 32])),
             None
         );
+    }
+
+    #[test]
+    fn our_own_names_are_told_from_others() {
+        let node = node_dns(ClusterId(1), NodeId(2));
+        for ours in [
+            node.as_str(),
+            &node.to_uppercase(),
+            &cluster_dns(ClusterId(1)),
+            "x.quorate.internal.",
+            "quorate.internal",
+        ] {
+            assert!(is_reserved(ours), "{ours}");
+        }
+        for other in ["node-1.lan", "notquorate.internal", "quorate.internal.lan"] {
+            assert!(!is_reserved(other), "{other}");
+        }
     }
 
     #[test]

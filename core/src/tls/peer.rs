@@ -82,6 +82,14 @@ pub fn judge(view: &MemberView, peer: &PeerIdentity) -> Result<Standing, PeerRef
     }
 }
 
+/// The same where nothing brings the missing index: only a member in the table is welcome there.
+pub fn judge_member(view: &MemberView, peer: &PeerIdentity) -> Result<(), PeerRefusal> {
+    match judge(view, peer)? {
+        Standing::Member => Ok(()),
+        Standing::AheadOfUs => Err(PeerRefusal::Unknown(peer.node)),
+    }
+}
+
 /// The form in which the member table keeps a key's hash.
 #[must_use]
 pub fn stored_hash(hash: KeyHash) -> bytes::Bytes {

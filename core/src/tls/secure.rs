@@ -16,7 +16,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector, client, server
 use super::config::{self, Credentials, JOIN_PROTOCOL, PEER_PROTOCOL};
 use super::key::KeyHash;
 use super::name::{PeerIdentity, cluster_dns, node_dns, server_name};
-use super::peer::{Standing, judge};
+use super::peer::{Standing, judge, judge_member};
 use super::{PeerRefusal, TlsError};
 use crate::ids::{ClusterId, NodeId};
 use crate::join::SharedView;
@@ -189,11 +189,16 @@ impl<R: Runtime, S: Stream> Secure<S> for NodeTls<R> {
     }
 
     async fn unwelcome(&self, peer: &Peer) {
-        let mut views = self.view.subscribe();
-        while self.still_welcome(peer).is_ok() {
-            if views.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+        until_refused(&self.view, || self.still_welcome(peer)).await;
+    }
+}
+
+/// Completes when the view says what makes `judge` refuse.
+async fn until_refused(view: &SharedView, judge: impl Fn() -> Result<(), PeerRefusal>) {
+    let mut views = view.subscribe();
+    while judge().is_ok() {
+        if views.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -209,18 +214,46 @@ fn accepted_peer<S>(view: &SharedView, stream: &server::TlsStream<S>) -> io::Res
     Ok(Peer::Node { identity, standing })
 }
 
+/// Who uses the etcd API, as the handshake showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiPeer {
+    /// The owner of a certificate that was issued to a client.
+    Client,
+    /// A member of the cluster, for as long as it is one.
+    Node(PeerIdentity),
+}
+
 /// The etcd API behind TLS: clients show a certificate of the cluster.
 #[derive(Clone, Debug)]
 pub struct ApiTls<R>(NodeTls<R>);
 
 impl<R: Runtime, S: Stream> Secure<S> for ApiTls<R> {
     type Stream = Buffered<server::TlsStream<S>>;
-    type Peer = ();
+    type Peer = ApiPeer;
 
-    async fn accept(&self, stream: S) -> io::Result<(Self::Stream, ())> {
+    async fn accept(&self, stream: S) -> io::Result<(Self::Stream, ApiPeer)> {
         let configuration = Arc::clone(&self.0.configurations().api_server);
         let accepted = TlsAcceptor::from(configuration).accept(stream).await;
-        Ok((buffered(accepted.map_err(in_words)?), ()))
+        let stream = accepted.map_err(in_words)?;
+        let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let shown = certificates.first().map(PeerIdentity::from_certificate);
+        // The verifier let it in: what is not a node's certificate is a client's.
+        let peer = match shown {
+            Some(Ok(identity)) => ApiPeer::Node(identity),
+            _ => ApiPeer::Client,
+        };
+        Ok((buffered(stream), peer))
+    }
+
+    /// A member that was removed uses the API no longer. A client's certificate is good until it expires.
+    async fn unwelcome(&self, peer: &ApiPeer) {
+        match peer {
+            ApiPeer::Client => std::future::pending().await,
+            ApiPeer::Node(identity) => {
+                let view = &self.0.view;
+                until_refused(view, || judge_member(&view.get(), identity)).await;
+            }
+        }
     }
 }
 

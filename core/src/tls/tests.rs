@@ -64,11 +64,21 @@ impl Cluster {
     }
 
     fn issue(&self, node: u64, admitted: u64, now: WallTime) -> Credentials {
+        self.issue_for(node, admitted, now, Vec::new())
+    }
+
+    fn issue_for(
+        &self,
+        node: u64,
+        admitted: u64,
+        now: WallTime,
+        client_hosts: Vec<String>,
+    ) -> Credentials {
         let subject = NodeSubject {
             epoch: Epoch(1),
             node: NodeId(node),
             admitted: LogIndex(admitted),
-            client_hosts: Vec::new(),
+            client_hosts,
         };
         let serial = Serial::from_secret([7; 16]);
         let certificate = self
@@ -286,6 +296,31 @@ fn the_dialler_insists_on_the_node_it_dialled() {
         &cluster.credentials(3),
     ));
     assert!(message.contains("not valid for name"), "{message}");
+}
+
+/// Whatever hosts a certificate names, it is for the node in its URI.
+#[test]
+fn another_nodes_name_among_the_hosts_does_not_make_a_node_that_other() {
+    let cluster = Cluster::new(CLUSTER, 100);
+    let hosts = vec![node_dns(CLUSTER, NodeId(1))];
+    let impostor = cluster.issue_for(3, 10, World::wall(), hosts);
+    let message = refusal(between(&cluster, &cluster.credentials(2), &impostor));
+    assert!(message.contains("NotValidForName"), "{message}");
+}
+
+#[test]
+fn the_api_takes_members_only_and_none_from_the_future() {
+    let cluster = Cluster::new(CLUSTER, 100);
+    let trusted = cluster.view.trusted.clone();
+    let shake_as = |node: &Credentials| {
+        let chain = vec![node.certificate().clone(), trusted[0].clone()];
+        let client = config::api_client::<World>(&trusted, chain, node.key()).unwrap();
+        let api = config::api_server::<World>(&cluster.credentials(1), cluster.shared());
+        shake(client, api.unwrap(), "localhost")
+    };
+    shake_as(&cluster.credentials(2)).unwrap();
+    let message = refusal(shake_as(&cluster.issue(9, 51, World::wall())));
+    assert!(message.contains("Unknown"), "{message}");
 }
 
 #[test]

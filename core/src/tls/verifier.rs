@@ -15,8 +15,8 @@ use rustls::{
 };
 
 use super::key::KeyHash;
-use super::name::{PeerIdentity, client_uri, public_key, uris};
-use super::peer::judge;
+use super::name::{PeerIdentity, client_uri, is_node_dns, public_key, uris};
+use super::peer::{PeerRefusal, judge, judge_member};
 use crate::join::{MemberView, SharedView};
 
 /// Verifies nodes, on both sides of a connection between two of them.
@@ -62,9 +62,13 @@ impl PeerVerifier {
     }
 }
 
-fn check_standing(view: &MemberView, end_entity: &CertificateDer<'_>) -> Result<(), Error> {
+fn check_standing(
+    end_entity: &CertificateDer<'_>,
+    judge: impl FnOnce(&PeerIdentity) -> Result<(), PeerRefusal>,
+) -> Result<PeerIdentity, Error> {
     let identity = PeerIdentity::from_certificate(end_entity).map_err(other)?;
-    judge(view, &identity).map(|_| ()).map_err(other)
+    judge(&identity).map_err(other)?;
+    Ok(identity)
 }
 
 fn roots(trusted: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, Error> {
@@ -121,7 +125,7 @@ impl ClientCertVerifier for PeerVerifier {
     ) -> Result<ClientCertVerified, Error> {
         let view = self.view.get();
         let verified = self.check_client_chain(&view, end_entity, intermediates, now)?;
-        check_standing(&view, end_entity)?;
+        check_standing(end_entity, |identity| judge(&view, identity).map(drop))?;
         Ok(verified)
     }
 
@@ -130,6 +134,9 @@ impl ClientCertVerifier for PeerVerifier {
 
 impl ServerCertVerifier for PeerVerifier {
     /// `server_name` is that of the node that was dialled, so that another member at a recycled address is not taken for it.
+    ///
+    /// That the name is among the certificate's is not enough: a certificate also names hosts that its owner gave us. Who the
+    /// owner *is* stands in the one URI, and must be whom the name means.
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -146,8 +153,12 @@ impl ServerCertVerifier for PeerVerifier {
         .build()
         .map_err(other)?
         .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
-        check_standing(&view, end_entity)?;
-        Ok(verified)
+        let identity = check_standing(end_entity, |identity| judge(&view, identity).map(drop))?;
+        if is_node_dns(server_name, identity.cluster, identity.node) {
+            Ok(verified)
+        } else {
+            Err(Error::InvalidCertificate(CertificateError::NotValidForName))
+        }
     }
 
     tls13_signatures!(crypto);
@@ -184,7 +195,8 @@ impl ClientCertVerifier for ApiClientVerifier {
         let client = client_uri(view.cluster, "");
         match uris(end_entity).map_err(other)?.as_slice() {
             [uri] if uri.starts_with(&client) => Ok(verified),
-            [_] => check_standing(&view, end_entity).map(|()| verified),
+            [_] => check_standing(end_entity, |identity| judge_member(&view, identity))
+                .map(|_| verified),
             _ => Err(other(NotAClient)),
         }
     }

@@ -21,11 +21,18 @@ use quorate::proto::store;
 use quorate::runtime::tokio::TokioRuntime as World;
 use quorate::runtime::{Instant, Listener, Runtime, TaskHandle};
 use quorate::state::Rejection;
-use quorate::tls::config::Credentials;
+use quorate::tls::config::{Credentials, api_client};
 use quorate::tls::doors::Doors;
-use quorate::tls::secure::{Exporter, NodeTls, connect_as_stranger};
-use quorate::tls::{KeyHash, NodeSubject, PublicKey};
-use quorate::transport::{Channel, ChannelOptions, Dial, Http1, ServerOptions, Services, serve};
+use quorate::tls::name::{node_dns, server_name};
+use quorate::tls::peer::stored_hash;
+use quorate::tls::secure::{Exporter, NodeTls, connect_as_stranger, explain};
+use quorate::tls::{KeyHash, NodeSubject, PrivateKey, PublicKey};
+use quorate::transport::{
+    Body, Channel, ChannelOptions, Connection, Dial, Handler, Http1, Request, ServerOptions,
+    Services, serve,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tonic::Status;
 
 const CLUSTER: ClusterId = ClusterId(0xc1);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -336,7 +343,7 @@ async fn foreign_names_and_the_rights_of_a_ca_are_refused_by_the_member() {
     let log = Log::listen();
     let node = NodeId(0xb);
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-    let own = quorate::tls::name::node_dns(CLUSTER, node);
+    let own = node_dns(CLUSTER, node);
     let request = |change: &dyn Fn(&mut rcgen::CertificateParams)| {
         let mut parameters = rcgen::CertificateParams::new(vec![own.clone()]).unwrap();
         parameters.distinguished_name = rcgen::DistinguishedName::new();
@@ -415,6 +422,138 @@ async fn a_member_says_that_a_clock_is_an_hour_off() {
             lines
         );
     }
+}
+
+/// Two members more than the cluster has, and a listener with the doors of one of them.
+struct Members {
+    cluster: Cluster,
+    view: MemberView,
+}
+
+impl Members {
+    async fn of(cluster: Cluster) -> Self {
+        let (mut view, _) = cluster.leader.state.lock().unwrap().clone();
+        for node in [0xb, 0xc] {
+            let row = store::Member {
+                id: node,
+                key_hash: stored_hash(key_of(node).public().hash()),
+                admitted_index: 5,
+                ..store::Member::default()
+            };
+            view.members.insert(NodeId(node), row);
+        }
+        Self { cluster, view }
+    }
+
+    /// A member's side of its handshakes; its certificate names `hosts` too.
+    fn tls(&self, node: u64, view: SharedView, hosts: &[String]) -> NodeTls<World> {
+        let authority = &self.cluster.leader.founded.authority;
+        let subject = NodeSubject {
+            epoch: Epoch(1),
+            node: NodeId(node),
+            admitted: LogIndex(5),
+            client_hosts: hosts.to_vec(),
+        };
+        let key = key_of(node);
+        let certificate = sign::<World>(authority, &subject, key.public()).unwrap();
+        let authority = authority.certificate().clone();
+        NodeTls::new(
+            Credentials::new(key, certificate.into(), authority).unwrap(),
+            view,
+        )
+        .unwrap()
+    }
+}
+
+fn key_of(node: u64) -> PrivateKey {
+    PrivateKey::from_seed([u8::try_from(node).unwrap(); 32])
+}
+
+/// A member that got a certificate for another's name, and waits at the other's address.
+#[tokio::test]
+async fn an_impostor_with_a_genuine_certificate_is_not_taken_for_whom_was_dialled() {
+    let mut members = Members::of(cluster().await).await;
+    let (victim, impostor, dialler) = (0xa, 0xb, 0xc);
+    let view = SharedView::new(members.view.clone());
+    let hosts = [node_dns(CLUSTER, NodeId(victim))];
+    let its_tls = members.tls(impostor, view.clone(), &hosts);
+    let doors = Doors::new(
+        view,
+        Services::new(),
+        Services::new(),
+        Arc::new(Services::new()),
+        |_| (),
+        |_| false,
+    );
+    let listener = World::listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_address();
+    let server = World::spawn(async move {
+        let stop = std::future::pending();
+        serve::<World, _, _>(listener, its_tls, Arc::new(doors), options(), stop).await;
+    });
+    for node in [victim, impostor] {
+        let row = members.view.members.get_mut(&NodeId(node)).unwrap();
+        row.peer_addresses = vec![address.clone()];
+    }
+    let tls = members.tls(dialler, SharedView::new(members.view.clone()), &[]);
+    tls.dial(NodeId(impostor)).dial().await.unwrap();
+    let error = tls.dial(NodeId(victim)).dial().await.unwrap_err();
+    assert_eq!(explain(&error), "it is another node, or of another cluster");
+    server.abort();
+}
+
+/// Nothing is served; who comes in is what counts.
+struct Silence;
+
+impl<P: Send + Sync + 'static> Handler<P> for Silence {
+    async fn handle(
+        self: Arc<Self>,
+        _connection: Arc<Connection<P>>,
+        _request: Request,
+    ) -> http::Response<Body> {
+        Status::unimplemented("nothing").into_http()
+    }
+}
+
+#[tokio::test]
+async fn removal_ends_a_members_connection_to_the_client_api() {
+    let members = Members::of(cluster().await).await;
+    let view = SharedView::new(members.view.clone());
+    let api = members.tls(0xb, view.clone(), &[]).api();
+    let listener = World::listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_address();
+    let server = World::spawn(async move {
+        let stop = std::future::pending();
+        serve::<World, _, _>(listener, api, Arc::new(Silence), options(), stop).await;
+    });
+    let trusted = members.view.trusted.clone();
+    let connect = async || {
+        let tls = members.tls(0xc, view.clone(), &[]);
+        let chain = vec![tls.certificate(), trusted[0].clone()];
+        let client = api_client::<World>(&trusted, chain, &key_of(0xc)).unwrap();
+        let stream = World::connect(&address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(client);
+        let mut stream = connector.connect(server_name("localhost"), stream).await?;
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .await?;
+        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await?;
+        // The server's own settings: it was let in.
+        stream.read_exact(&mut [0; 9]).await?;
+        Ok::<_, std::io::Error>(stream)
+    };
+    let mut stream = connect().await.unwrap();
+    let mut later = members.view.clone();
+    later.index.0 += 1;
+    later.members.remove(&NodeId(0xc));
+    assert!(view.offer(later));
+    let ended = async {
+        let mut bytes = [0; 64];
+        while stream.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
+    };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    assert!(connect().await.is_err());
+    server.abort();
 }
 
 #[tokio::test]

@@ -24,7 +24,9 @@ pub(crate) const ABOUT: &str = "\
 Issue a certificate for a client of the etcd API on another machine.
 
 Writes NAME.key, NAME.crt and ca.crt. The key is made here and goes nowhere. Use them so: etcdctl --endpoints https://HOST:2379 \
---cacert ca.crt --cert NAME.crt --key NAME.key get key";
+--cacert ca.crt --cert NAME.crt --key NAME.key get key
+
+A client's certificate cannot be taken back: it is good until it expires. Give it the life (--ttl) that you would give a stolen key.";
 
 /// `quorate client-cert`
 #[derive(Debug, Args)]
