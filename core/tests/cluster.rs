@@ -11,7 +11,7 @@ use std::time::Duration;
 use quorate::config::{Beginning, ClientAccess, NodeConfig};
 use quorate::membership::Policy;
 use quorate::node::{Invitation, Node, Wipe, join};
-use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
+use quorate::proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest};
 use quorate::proto::join::RoleWanted;
 use quorate::proto::store::command::Body;
 use quorate::raft::config::Timing;
@@ -193,6 +193,68 @@ async fn three_nodes_form_and_go_on_without_the_leader() {
             Some("any node takes writes")
         );
     }
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+/// The node that leads, and one that does not.
+fn leader_and_follower(nodes: &[RealNode]) -> (&RealNode, &RealNode) {
+    let leads = |node: &&RealNode| node.replica().leads();
+    let leader = nodes.iter().find(leads);
+    let follower = nodes.iter().find(|node| !leads(node));
+    (leader.expect("one leads"), follower.expect("two do not"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_larger_than_any_request_comes_back_through_a_follower() {
+    let directory = tempfile::tempdir().unwrap();
+    let nodes = three(directory.path()).await;
+    let (_, follower) = leader_and_follower(&nodes);
+    let value = "v".repeat(1 << 20);
+    for number in 0..12 {
+        let put = put(&format!("large/{number:02}"), &value);
+        follower.replica().command(put).await.unwrap();
+    }
+    let delete = Body::DeleteRange(DeleteRangeRequest {
+        key: "large/".into(),
+        range_end: "large0".into(),
+        prev_kv: true,
+    });
+    let answer = follower.replica().command(delete).await.unwrap();
+    let Response::DeleteRange(answer) = answer else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(answer.prev_kvs.len(), 12);
+    assert!(answer.prev_kvs.iter().all(|kv| kv.value == value));
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_handed_over_under_load_and_every_write_has_an_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let nodes = three(directory.path()).await;
+    let (leader, follower) = leader_and_follower(&nodes);
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..64 {
+        let replica = Arc::clone(match writer % 2 {
+            0 => leader.replica(),
+            _ => follower.replica(),
+        });
+        writers.spawn(async move {
+            for number in 0..60 {
+                let put = put(&format!("{writer}/{number}"), "value");
+                replica.command(put).await.unwrap();
+            }
+        });
+    }
+    tokio_sleep(Duration::from_millis(20)).await;
+    let heir = leader.replica().hand_over(Duration::from_secs(2)).await;
+    assert!(heir.is_some(), "followers are level once nothing is added");
+    assert!(!leader.replica().leads());
+    writers.join_all().await;
     for node in nodes {
         node.stop().await;
     }

@@ -25,7 +25,7 @@ use crate::proto::{peer, store};
 use crate::raft::replica::Replica;
 use crate::raft::types::{Metrics, StoredMembership, term_of};
 use crate::runtime::buggify::stumble;
-use crate::runtime::{Instant, Runtime, WallTime};
+use crate::runtime::{Instant, Runtime, WallTime, timeout};
 use crate::state::command;
 use crate::tls::validity::NODE_LIFE;
 
@@ -146,19 +146,20 @@ impl<R: Runtime> Driver<R> {
             &planned,
         );
         self.node.note_status(Some(status));
-        let outcome = match repair(&members, &sight.membership) {
-            Some(change) => {
-                self.carry_out(Step::ChangeRoles(change), &members, &sight)
-                    .await
-            }
+        let step = match repair(&members, &sight.membership) {
+            Some(change) => Step::ChangeRoles(change),
             None => match planned {
                 Plan::Wait(_) => return,
                 Plan::Step(step) => {
                     tracing::info!(%step, "membership changes");
-                    self.carry_out(step, &members, &sight).await
+                    step
                 }
             },
         };
+        // Without a quorum a step would be waited for without end, and the status stay what it was.
+        let limit = self.replica.timing().request_timeout();
+        let carried_out = timeout::<R, _>(limit, self.carry_out(step, &members, &sight)).await;
+        let outcome = carried_out.unwrap_or_else(|_| Err("it takes too long".to_owned()));
         if let Err(error) = outcome {
             tracing::warn!(%error, "the step did not succeed; the next round looks again");
         }
@@ -346,12 +347,12 @@ impl<R: Runtime> Driver<R> {
                     .await
             }
             Step::TransferLeadership { to, .. } => {
-                let raft = self.replica.raft().ok_or("raft does not run")?;
                 stumble!(R, "buggify/leadership.planned");
-                raft.trigger()
-                    .transfer_leader(to)
-                    .await
-                    .map_err(|error| error.to_string())
+                let limit = self.replica.timing().election().1;
+                let moved = self.replica.hand_over_to(|node| node == to, limit).await;
+                moved
+                    .map(drop)
+                    .ok_or_else(|| format!("{to} is not level with the log"))
             }
             Step::HandOverSigner { to } => self.node.hand_over_signer(to).await,
             Step::Remove { nodes } => {
@@ -383,6 +384,11 @@ fn told(report: peer::ReportResponse, aims: &str, now: WallTime) -> NodeReport {
     NodeReport {
         version: Some(report.version),
         trouble: (!report.trouble.is_empty()).then_some(report.trouble),
+        disk_full: Some(report.disk_full),
+        // Zero is what a node says that has synced nothing yet.
+        sync_ms: Some(report.last_sync_micros)
+            .filter(|micros| *micros > 0)
+            .map(|micros| Duration::from_micros(micros).as_secs_f64() * 1e3),
         clock_ahead_ms: Some(millis(report.wall_ms) - millis(now.millis())),
         // Zero is what a node says that cannot read its own.
         certificate_expires_ms: Some(report.certificate_expires_ms).filter(|at| *at > 0),

@@ -11,7 +11,8 @@
 //! {
 //!   "cluster": "9f2c4e1a77b3d605",        // the cluster's id
 //!   "epoch": 1,                           // grows when a survivor of a lost quorum goes on alone
-//!   "availability": "highly_available",   // or "available" (survives no failure), or "unavailable" (no quorum)
+//!   "availability": "highly_available",   // or "available" (survives no failure), "read_only" (the leader's disk is nearly
+//!                                         // full), or "unavailable" (no quorum)
 //!   "high_availability": true,
 //!   "leader": "a",                        // null when the answering node knows of none
 //!   "voters": {
@@ -30,8 +31,10 @@
 //!     "failure_domain": "east",
 //!     "peer_addresses": ["10.0.0.1:7400"], "client_addresses": ["10.0.0.1:7379"],
 //!     "leaving": false,
-//!     "version": "0.1.0",                 // these five are null until the node has answered this leader
+//!     "version": "0.1.0",                 // these are null until the node has answered this leader
 //!     "trouble": null,                    // why it does not write
+//!     "disk_full": false,                 // whether that is for want of room
+//!     "sync_ms": 0.8,                     // what its last sync of the log took
 //!     "clock_ahead_ms": 3,                // of the leader's
 //!     "certificate_expires_ms": 1795555555000,
 //!     "other_aims": null                  // what it is configured to aim at, if the leader is configured otherwise
@@ -58,6 +61,9 @@ use crate::runtime::WallTime;
 /// A clock that is further off than this is worth a warning: expiry and certificates are judged by clocks (T24).
 const CLOCK_LIMIT_MS: i64 = 1_000;
 
+/// A sync that takes longer is worth a warning: elections are timed for disks that are faster.
+const SYNC_LIMIT_MS: f64 = 100.0;
+
 /// How much may go wrong now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,6 +72,8 @@ pub enum Availability {
     HighlyAvailable,
     /// It works, and the next failed voter stops it.
     Available,
+    /// A quorum answers, but the leader has no room to write.
+    ReadOnly,
     /// No quorum of voters answers.
     Unavailable,
 }
@@ -148,12 +156,16 @@ pub struct NodeStatus {
 }
 
 /// What a node says of itself. Nothing of it is known of a node that has not answered this leader yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct NodeReport {
     /// The version that it runs.
     pub version: Option<String>,
     /// Why it does not write, if so.
     pub trouble: Option<String>,
+    /// Whether its disk is nearly full.
+    pub disk_full: Option<bool>,
+    /// How long its last sync of the log took, in milliseconds: every write waits for the second slowest of three voters.
+    pub sync_ms: Option<f64>,
     /// How far its clock is ahead of the leader's.
     pub clock_ahead_ms: Option<i64>,
     /// When its certificate expires, in milliseconds since the Unix epoch.
@@ -188,8 +200,11 @@ impl Status {
         plan: &Plan,
     ) -> Self {
         let voters = voter_status(fleet);
+        let leaders = reports.get(&fleet.leader);
+        let is_full = leaders.and_then(|report| report.disk_full);
         let availability = match voters.survives {
             None => Availability::Unavailable,
+            Some(_) if is_full == Some(true) => Availability::ReadOnly,
             Some(0) => Availability::Available,
             Some(_) => Availability::HighlyAvailable,
         };
@@ -261,6 +276,7 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let running = match self.availability {
             Availability::Unavailable => "quorate is running, without a quorum",
+            Availability::ReadOnly => "quorate is running, and takes no writes",
             Availability::Available | Availability::HighlyAvailable => "quorate is running",
         };
         writeln!(f, "{running}")?;
@@ -298,12 +314,16 @@ impl fmt::Display for Status {
         for node in &self.nodes {
             let NodeReport {
                 trouble,
+                sync_ms,
                 clock_ahead_ms,
                 other_aims,
                 ..
             } = &node.report;
             if let Some(trouble) = trouble {
                 writeln!(f, "  {}: {trouble}", node.name)?;
+            }
+            if let Some(took) = sync_ms.filter(|took| *took > SYNC_LIMIT_MS) {
+                writeln!(f, "  {}: its disk took {took:.0} ms for a sync", node.name)?;
             }
             if let Some(ahead) = clock_ahead_ms.filter(|ahead| ahead.abs() > CLOCK_LIMIT_MS) {
                 writeln!(
@@ -611,6 +631,8 @@ mod tests {
               "leaving": false,
               "version": null,
               "trouble": null,
+              "disk_full": null,
+              "sync_ms": null,
               "clock_ahead_ms": null,
               "certificate_expires_ms": null,
               "other_aims": null

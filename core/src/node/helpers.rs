@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use tonic::Request;
+
 use super::NodeError;
 use super::inner::Inner;
 use crate::ids::NodeId;
 use crate::join::driver::was_removed;
 use crate::membership::Role;
+use crate::proto::peer::ReportRequest;
 use crate::proto::store::{self, command::Body};
 use crate::raft::replica::Stores;
 use crate::runtime::Runtime;
@@ -126,12 +130,36 @@ impl<R: Runtime> Inner<R> {
                 if reserved && directory.release_reserve().is_ok() {
                     reserved = false;
                 }
-                let _ = replica.hand_over(replica.timing().election().1).await;
             } else if full && free >= config.min_free_bytes + config.reserve_bytes {
                 tracing::info!(free, "there is room again: writes are taken");
                 reserved = directory.reserve(config.reserve_bytes).is_ok();
                 replica.set_full(false);
             }
+            if replica.is_full() && replica.leads() {
+                self.let_one_with_room_lead().await;
+            }
+        }
+    }
+
+    /// A leader that takes no writes keeps the whole cluster from writing. Tried again for as long as it leads: it may be
+    /// elected with a full disk, and a voter that could take over may come later.
+    async fn let_one_with_room_lead(&self) {
+        let replica = self.replica();
+        let limit = replica.timing().election().1;
+        let asked = replica.heirs().into_iter().map(|node| async move {
+            let mut request = Request::new(ReportRequest {
+                route: Some(self.who().route(node)),
+            });
+            request.set_timeout(limit);
+            let report = replica.peers().client(node).report(request).await.ok()?;
+            (!report.into_inner().disk_full).then_some(node)
+        });
+        let with_room: Vec<NodeId> = join_all(asked).await.into_iter().flatten().collect();
+        let heir = replica
+            .hand_over_to(|node| with_room.contains(&node), limit)
+            .await;
+        if let Some(heir) = heir {
+            tracing::info!(%heir, "leadership handed over to a node with room on its disk");
         }
     }
 

@@ -365,6 +365,7 @@ fn status_reply(status: &Status) -> StatusReply {
         availability: match status.availability {
             Availability::HighlyAvailable => AvailabilityCode::HighlyAvailable,
             Availability::Available => AvailabilityCode::Available,
+            Availability::ReadOnly => AvailabilityCode::ReadOnly,
             Availability::Unavailable => AvailabilityCode::Unavailable,
         }
         .into(),

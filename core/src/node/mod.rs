@@ -56,7 +56,7 @@ use crate::tls::TlsError;
 use crate::tls::doors::Doors;
 use crate::tls::secure::NodeTls;
 use crate::transport::{
-    Http1, PEER_MESSAGE_BYTES, Plain, PlainLocal, ServerOptions, Services, serve,
+    ANSWER_BYTES, Http1, PEER_MESSAGE_BYTES, Plain, PlainLocal, ServerOptions, Services, serve,
 };
 use front::Front;
 use membership_service::MembershipService;
@@ -210,7 +210,7 @@ impl<R: Runtime> Node<R> {
         let tls = replica.peers().tls().clone();
         let raft = PeerServer::new(PeerService::new(Arc::clone(&self.inner)))
             .max_decoding_message_size(PEER_MESSAGE_BYTES)
-            .max_encoding_message_size(PEER_MESSAGE_BYTES);
+            .max_encoding_message_size(ANSWER_BYTES);
         let membership = MembershipServer::new(MembershipService::new(Arc::clone(&self.inner)));
         let join = JoinServer::new(JoinService::new(Arc::clone(&self.inner)));
         let doors = Arc::new(Doors::new(

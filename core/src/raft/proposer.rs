@@ -9,7 +9,7 @@
 //! told (T6). Two helpers of openraft would answer "try the leader" for an entry that may still commit; they are not used.
 
 use std::mem::take;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ use crate::ids::NodeId;
 use crate::proto::peer::{self, propose_outcome};
 use crate::proto::store;
 use crate::runtime::{Instant, Runtime, timeout};
-use crate::state::Response;
-use crate::transport::was_not_sent;
+use crate::state::{Response, check};
+use crate::transport::{ANSWER_BYTES, was_not_sent};
 
 /// Commands in flight on a node, in number and in bytes; beyond it a write is refused at once.
 const MAX_COMMANDS: usize = 5_000;
@@ -82,11 +82,13 @@ struct Shared<R: Runtime> {
     peers: Arc<Peers<R>>,
     /// The disk is nearly full: refused before openraft sees it, which would end over it.
     full: Arc<AtomicBool>,
+    pause: Pause,
     commands: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     lane: Mutex<Lane>,
     patience: Duration,
-    pause: Duration,
+    /// Between two attempts to reach a leader.
+    rest: Duration,
 }
 
 #[derive(Default)]
@@ -101,6 +103,32 @@ struct Waiting {
     answer: oneshot::Sender<Result<Response, ProposeError>>,
 }
 
+/// While it is on, a leader adds no commands to its log: they wait for the next leader, as if nobody led.
+#[derive(Clone, Default)]
+pub struct Pause(Arc<AtomicUsize>);
+
+/// Keeps a [`Pause`] on for as long as it lives; several may.
+pub struct Paused(Pause);
+
+impl Pause {
+    /// Begins it.
+    #[must_use]
+    pub fn begin(&self) -> Paused {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Paused(self.clone())
+    }
+
+    fn is_on(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Room taken in the bounds; given back when dropped.
 struct Room {
     _command: OwnedSemaphorePermit,
@@ -108,25 +136,27 @@ struct Room {
 }
 
 impl<R: Runtime> Proposer<R> {
-    /// For a running Raft. `patience` is how long a command may take before its outcome is unknown.
+    /// For a running Raft. `patience` is how long a command may take before its outcome is unknown, `rest` the time between two attempts to reach a leader.
     #[must_use]
     pub fn new(
         raft: NodeRaft<R>,
         peers: Arc<Peers<R>>,
         full: Arc<AtomicBool>,
+        pause: Pause,
         patience: Duration,
-        pause: Duration,
+        rest: Duration,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 raft,
                 peers,
                 full,
+                pause,
                 commands: Arc::new(Semaphore::new(MAX_COMMANDS)),
                 bytes: Arc::new(Semaphore::new(MAX_BYTES)),
                 lane: Mutex::default(),
                 patience,
-                pause,
+                rest,
             }),
         }
     }
@@ -153,9 +183,13 @@ impl<R: Runtime> Proposer<R> {
         }
     }
 
-    /// Proposes commands that a peer sent here, if this node leads.
+    /// Proposes commands that a peer sent here, if this node leads. That peer may run a newer version: with a command that is not
+    /// known here none of its batch is taken.
     pub async fn propose_here(&self, commands: Vec<Bytes>) -> Vec<Result<Response, ProposeError>> {
         let count = commands.len();
+        if let Some(error) = commands.iter().find_map(|command| check(command).err()) {
+            return vec![Err(ProposeError::Refused(error.to_string())); count];
+        }
         let bytes = commands.iter().map(Bytes::len).sum();
         let room = match self.shared.room_for(count, bytes) {
             Ok(room) => room,
@@ -251,7 +285,7 @@ impl<R: Runtime> Shared<R> {
             if batch.is_empty() {
                 return;
             }
-            R::sleep(self.pause).await;
+            R::sleep(self.rest).await;
         }
     }
 
@@ -262,6 +296,9 @@ impl<R: Runtime> Shared<R> {
         deadline: Instant,
     ) -> Vec<Result<Response, ProposeError>> {
         let count = commands.len();
+        if self.pause.is_on() {
+            return vec![Err(ProposeError::NotLeader(None)); count];
+        }
         let mut outcomes = Vec::with_capacity(count);
         let written = timeout::<R, _>(deadline - R::now(), async {
             let proposals = commands.into_iter().map(Proposal);
@@ -296,7 +333,9 @@ impl<R: Runtime> Shared<R> {
         let route = Some(self.peers.identity().route(leader));
         let mut request = Request::new(peer::ProposeRequest { route, commands });
         request.set_timeout(deadline - R::now());
-        let mut outcomes: Vec<_> = match self.peers.client(leader).propose(request).await {
+        let client = self.peers.client(leader);
+        let mut client = client.max_decoding_message_size(ANSWER_BYTES);
+        let mut outcomes: Vec<_> = match client.propose(request).await {
             Ok(answer) => answer
                 .into_inner()
                 .outcomes
@@ -349,6 +388,7 @@ fn outcome_in(outcome: peer::ProposeOutcome) -> Result<Response, ProposeError> {
         )),
         Some(propose_outcome::Outcome::NoSpace(_)) => Err(ProposeError::NoSpace),
         Some(propose_outcome::Outcome::Overloaded(_)) => Err(ProposeError::Overloaded),
+        Some(propose_outcome::Outcome::Refused(why)) => Err(ProposeError::Refused(why)),
         Some(propose_outcome::Outcome::Unknown(_)) | None => Err(ProposeError::Unknown),
     }
 }

@@ -25,7 +25,7 @@ use super::machine::{Machine, Progress};
 use super::marks::has_forgotten;
 use super::network::Network;
 use super::peers::Peers;
-use super::proposer::{ProposeError, Proposer};
+use super::proposer::{Pause, ProposeError, Proposer};
 use super::snapshot::Incoming;
 use super::types::{Metrics, NodeRaft, Payload, StoredMembership, Vote, term_of};
 use super::unseen::Unseen;
@@ -43,6 +43,9 @@ const SWEEP: u32 = 1_000;
 
 /// The stores.
 const LAYOUTS: [&Layout; 2] = [&super::journal::LAYOUT, &crate::state::LAYOUT];
+
+/// Why a node with too little room takes no writes.
+const DISK_FULL: &str = "its disk is nearly full: it takes no writes until there is room";
 
 /// How a replica's stores are opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +94,8 @@ pub struct Replica<R: Runtime> {
     trouble: Mutex<Option<String>>,
     /// The disk is nearly full: nothing is taken that would be written.
     full: Arc<AtomicBool>,
+    /// Leadership is being handed over: nothing is added to the log.
+    pause: Pause,
     snapshot_slot: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -135,6 +140,7 @@ impl<R: Runtime> Replica<R> {
             may_vote: AtomicBool::new(false),
             trouble: Mutex::new(None),
             full: Arc::default(),
+            pause: Pause::default(),
             snapshot_slot: Arc::default(),
         })
     }
@@ -261,10 +267,9 @@ impl<R: Runtime> Replica<R> {
     /// Why the node does not write, if so.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = || self.is_full().then(|| DISK_FULL.to_owned());
+        trouble.clone().or_else(full)
     }
 
     /// Sets or clears the reason why the node does not write.
@@ -361,21 +366,22 @@ impl<R: Runtime> Replica<R> {
         let raft = NodeRaft::<R>::new(node, Arc::new(config), network, log.clone(), machine).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         let patience = self.timing.request_timeout();
-        let pause = self.timing.heartbeat() / 2;
+        let rest = self.timing.heartbeat() / 2;
         let running = Running {
             proposer: Proposer::new(
                 raft.clone(),
                 Arc::clone(&self.peers),
                 Arc::clone(&self.full),
+                self.pause.clone(),
                 patience,
-                pause,
+                rest,
             ),
             barrier: Barrier::new(
                 raft.clone(),
                 Arc::clone(&self.peers),
                 progress.applied.clone(),
                 patience,
-                pause,
+                rest,
             ),
             raft,
             log,
@@ -436,7 +442,9 @@ impl<R: Runtime> Replica<R> {
     /// Compares this node's memory with that of its peers and lets it vote: the rule of `marks.rs`.
     ///
     /// All peers are asked. When some do not answer within a short time, those that did decide: waiting for the last one
-    /// would let a single dead node hold up every restart. Without a peer there is nobody to have forgotten anything to.
+    /// would let a single dead node hold up every restart. When none answers, they are asked again for the time of a request:
+    /// a node that has forgotten must not vote merely because its peers were slow. Without a peer there is nobody to have
+    /// forgotten anything to.
     ///
     /// # Errors
     /// [`StartError::Forgotten`] when a peer remembers more than this node holds.
@@ -445,27 +453,19 @@ impl<R: Runtime> Replica<R> {
         else {
             return Ok(());
         };
-        let asked = self.peers.others().into_iter().map(|node| async move {
-            let mut request = Request::new(peer::RecallRequest {
-                route: Some(self.peers.identity().route(node)),
-            });
-            request.set_timeout(self.timing.election().1);
-            let answer = timeout::<R, _>(
-                self.timing.election().1,
-                self.peers.client(node).recall(request),
-            )
-            .await;
-            let answer = answer.ok()?.ok()?.into_inner();
-            let last = answer.last.unwrap_or_default();
-            Some((
-                node,
-                Mark {
-                    term: answer.term,
-                    last: (last.term, last.index),
-                },
-            ))
-        });
-        for (node, remembered) in join_all(asked).await.into_iter().flatten() {
+        let others = self.peers.others();
+        let deadline = R::now() + self.timing.request_timeout();
+        let mut memories = Vec::new();
+        while memories.is_empty() && !others.is_empty() && R::now() < deadline {
+            let began = R::now();
+            let asked = join_all(others.iter().map(|node| self.memory_of(*node))).await;
+            memories = asked.into_iter().flatten().collect();
+            if memories.is_empty() {
+                // A refused connection is an answer within no time at all.
+                R::sleep((began + self.timing.election().0) - R::now()).await;
+            }
+        }
+        for (node, remembered) in memories {
             if has_forgotten(vote.as_ref(), last.as_ref(), remembered) {
                 R::observe(|| Event::Recovered {
                     path: "memory compared and found older",
@@ -478,6 +478,24 @@ impl<R: Runtime> Replica<R> {
         }
         self.let_vote();
         Ok(())
+    }
+
+    /// What a peer last saw of this node, if it answers.
+    async fn memory_of(&self, node: NodeId) -> Option<(NodeId, Mark)> {
+        let limit = self.timing.election().1;
+        let mut request = Request::new(peer::RecallRequest {
+            route: Some(self.peers.identity().route(node)),
+        });
+        request.set_timeout(limit);
+        let mut client = self.peers.client(node);
+        let answer = timeout::<R, _>(limit, client.recall(request)).await;
+        let answer = answer.ok()?.ok()?.into_inner();
+        let last = answer.last.unwrap_or_default();
+        let mark = Mark {
+            term: answer.term,
+            last: (last.term, last.index),
+        };
+        Some((node, mark))
     }
 
     /// Lets this node vote and stand for election: its memory is what its peers remember, or it has none that anybody could.
@@ -625,15 +643,24 @@ impl<R: Runtime> Replica<R> {
             .map_err(|error| error.to_string())
     }
 
+    /// Whether this node leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.leader() == Some(self.peers.identity().node)
+    }
+
     /// Voters that may take over at once: heard within two heartbeats and level with the log (T20).
     #[must_use]
     pub fn heirs(&self) -> Vec<NodeId> {
-        let Some(metrics) = self
-            .metrics()
-            .filter(|metrics| metrics.state == ServerState::Leader)
-        else {
-            return Vec::new();
-        };
+        let metrics = self.metrics();
+        let candidates = metrics.map(|metrics| self.candidates(&metrics));
+        let level = candidates.into_iter().flatten().filter(|(_, level)| *level);
+        level.map(|(node, _)| node).collect()
+    }
+
+    /// The other voters that were heard within two heartbeats, and whether each is level with the log; none unless this node
+    /// leads.
+    fn candidates(&self, metrics: &Metrics<R>) -> Vec<(NodeId, bool)> {
         let (Some(replication), Some(heartbeat)) = (&metrics.replication, &metrics.heartbeat)
         else {
             return Vec::new();
@@ -646,9 +673,13 @@ impl<R: Runtime> Replica<R> {
         let level = |node: &NodeId| {
             replication.get(node).copied().flatten().map(|id| id.index) == metrics.last_log_index
         };
+        if metrics.state != ServerState::Leader {
+            return Vec::new();
+        }
         let voters = metrics.membership_config.membership().voter_ids();
         voters
-            .filter(|node| *node != me && recent(node) && level(node))
+            .filter(|node| *node != me && recent(node))
+            .map(|node| (node, level(&node)))
             .collect()
     }
 
@@ -712,11 +743,23 @@ impl<R: Runtime> Replica<R> {
         }
     }
 
-    /// Hands leadership to a voter that is level, and waits until somebody else leads or `limit` is over. Without such a
-    /// voter nothing is done: a transfer cannot be called off, and to a dead target it costs an election.
+    /// Hands leadership to a voter, as [`Replica::hand_over_to`] does.
     pub async fn hand_over(&self, limit: Duration) -> Option<NodeId> {
+        self.hand_over_to(|_| true, limit).await
+    }
+
+    /// Hands leadership to a voter that `fits`, and answers which, once somebody else leads or `limit` is over. It has to be
+    /// level with the log (T20), so nothing is added to that meanwhile: what clients want waits for the next leader. Without
+    /// such a voter nothing is done: a transfer cannot be called off, and to a dead target it costs an election.
+    pub async fn hand_over_to(
+        &self,
+        fits: impl Fn(NodeId) -> bool + Send,
+        limit: Duration,
+    ) -> Option<NodeId> {
         let raft = self.raft()?;
-        let heir = self.heirs().into_iter().next()?;
+        let _pause = self.pause.begin();
+        let heir = timeout::<R, _>(limit, self.heir(&raft, fits)).await;
+        let heir = heir.ok().flatten()?;
         stumble!(R, "buggify/leadership.hand-over");
         raft.trigger().transfer_leader(heir).await.ok()?;
         let mut metrics = raft.metrics();
@@ -725,6 +768,23 @@ impl<R: Runtime> Replica<R> {
             metrics.wait_for(|metrics| metrics.current_leader.is_some_and(|leader| leader != me));
         let _ = timeout::<R, _>(limit, changed).await;
         Some(heir)
+    }
+
+    /// Waits for one of those that fit to be level; none when there is none to wait for.
+    async fn heir(&self, raft: &NodeRaft<R>, fits: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        let mut metrics = raft.metrics();
+        loop {
+            let candidates = self.candidates(&metrics.borrow_and_update());
+            let mut fitting = candidates
+                .into_iter()
+                .filter(|(node, _)| fits(*node))
+                .peekable();
+            fitting.peek()?;
+            if let Some((heir, _)) = fitting.find(|(_, level)| *level) {
+                return Some(heir);
+            }
+            metrics.changed().await.ok()?;
+        }
     }
 
     /// Makes frozen views of the state and all that is applied to it, while it is open.
@@ -783,6 +843,7 @@ impl<R: Runtime> Replica<R> {
             node: self.peers.identity().node.0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             trouble: self.trouble().unwrap_or_default(),
+            disk_full: self.is_full(),
             wall_ms: R::wall().millis(),
             ..peer::ReportResponse::default()
         };

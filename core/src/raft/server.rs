@@ -327,8 +327,7 @@ fn outcome_out(answer: Result<crate::state::Response, ProposeError>) -> propose_
         Err(ProposeError::NoLeader) => propose_outcome::Outcome::NotLeader(0),
         Err(ProposeError::Overloaded) => propose_outcome::Outcome::Overloaded(peer::Nothing {}),
         Err(ProposeError::NoSpace) => propose_outcome::Outcome::NoSpace(peer::Nothing {}),
-        Err(ProposeError::Refused(_) | ProposeError::Unknown) => {
-            propose_outcome::Outcome::Unknown(peer::Nothing {})
-        }
+        Err(ProposeError::Refused(why)) => propose_outcome::Outcome::Refused(why),
+        Err(ProposeError::Unknown) => propose_outcome::Outcome::Unknown(peer::Nothing {}),
     }
 }

@@ -7,6 +7,7 @@ use super::keyspace::{Keyspace, Newest, Version};
 use super::mark::Mark;
 use super::position::Position;
 use super::range::{self, Bounds, View};
+use super::validate::NESTED_OPERATIONS;
 use crate::proto::etcdserverpb::{
     DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, ResponseHeader,
 };
@@ -41,8 +42,9 @@ impl From<rusqlite::Error> for Failure {
 /// Deletes are looked up in pages, so that a delete of everything needs no memory for it.
 const DELETE_PAGE: usize = 512;
 
-/// Room that a revision keeps for the puts of a transaction beside its deletes.
-const PUTS: i64 = 4096;
+/// Room that a revision keeps beside what a transaction finds and deletes: for its puts, and for the deletes of what it put
+/// itself. It puts no key twice.
+const OWN: i64 = 2 * NESTED_OPERATIONS as i64;
 
 /// A change in the making. All that it modifies has the revision after the present one; whether there is such a revision
 /// shows when it ends.
@@ -254,7 +256,7 @@ impl<'b, 'c> Change<'b, 'c> {
 
     /// Deletes of more keys than a revision can number are refused whole.
     pub(super) fn check_room(&self, deletes: &[&DeleteRangeRequest]) -> Result<(), Failure> {
-        let room = Position::CHANGES - PUTS;
+        let room = Position::CHANGES - OWN;
         if self.mark.live <= room {
             return Ok(());
         }

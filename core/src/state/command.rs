@@ -29,6 +29,15 @@ pub fn decode(log_id: LogId, bytes: Bytes) -> Result<Command, StateError> {
     Command::decode(bytes).map_err(|error| unknown(log_id, &format!("not a command: {error}")))
 }
 
+/// Whether this version could apply the command in `bytes`: what is in the log stops every node that cannot.
+///
+/// # Errors
+/// When it could not, with what it does not know.
+pub fn check(bytes: &Bytes) -> Result<(), StateError> {
+    let nowhere = LogId::default();
+    open(nowhere, &decode(nowhere, bytes.clone())?).map(drop)
+}
+
 /// The body, if this version knows what it means. Never skipped: a node that left out what the others did would be
 /// another state under the same index.
 pub(super) fn open(log_id: LogId, command: &Command) -> Result<&Body, StateError> {

@@ -56,7 +56,7 @@ pub mod validate;
 use batch::Held;
 pub use batch::{Batch, Durability, RevisionEvents};
 pub use change::Listening;
-pub use command::{FEATURE_LEVEL, FORMAT, command, decode, is_brief};
+pub use command::{FEATURE_LEVEL, FORMAT, check, command, decode, is_brief};
 pub use compact::Sweep;
 pub use digest::{Digest, KeyspaceHash};
 pub use error::{ReadError, Rejection, StateError};

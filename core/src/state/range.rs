@@ -34,14 +34,6 @@ impl<'r> Bounds<'r> {
         }
     }
 
-    pub(super) fn contains(&self, key: &[u8]) -> bool {
-        match *self {
-            Self::One(one) => key == one,
-            Self::Between(low, high) => key >= low && key < high,
-            Self::From(low) => key >= low,
-        }
-    }
-
     /// The condition on the column `key` with ?1 and ?2, and their values.
     fn condition(&self) -> (&'static str, [&'r [u8]; 2]) {
         match *self {

@@ -3,10 +3,10 @@
 //! The server calls them before it proposes, so that a bad request costs the cluster nothing; apply calls them again, since
 //! what is in the log must be harmless whoever put it there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::error::Rejection;
-use super::range::Bounds;
 use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::{
@@ -15,6 +15,9 @@ use crate::proto::etcdserverpb::{
 
 /// Operations (or compares) that a transaction may have.
 pub const TXN_OPERATIONS: usize = 128;
+/// Operations and compares that it may have with all that is nested in it. etcd knows no such limit: there, what fits into one
+/// request can nest a hundred thousand, each of which may read the whole keyspace while every node waits.
+pub(super) const NESTED_OPERATIONS: usize = 4096;
 
 /// A range needs a key and a sort order that exists.
 pub fn range(request: &RangeRequest) -> Result<(), Rejection> {
@@ -47,7 +50,8 @@ pub fn delete_range(request: &DeleteRangeRequest) -> Result<(), Rejection> {
 
 /// A transaction is small enough, each operation is well formed, and no branch modifies a key twice.
 pub fn txn(request: &TxnRequest) -> Result<(), Rejection> {
-    shape(request, TXN_OPERATIONS)?;
+    let mut total = NESTED_OPERATIONS;
+    shape(request, TXN_OPERATIONS, &mut total)?;
     touched(&request.success)?;
     touched(&request.failure)?;
     Ok(())
@@ -61,15 +65,20 @@ fn key(key: &[u8]) -> Result<(), Rejection> {
     }
 }
 
-/// Compares and both branches are counted each, the largest counts, and what is nested shares what is left.
-fn shape(request: &TxnRequest, allowed: usize) -> Result<(), Rejection> {
-    let most = request
-        .compare
-        .len()
-        .max(request.success.len())
-        .max(request.failure.len());
+/// Compares and both branches are counted each, the largest counts, and what is nested shares what is `allowed` beyond it.
+/// All together take from `total`.
+fn shape(request: &TxnRequest, allowed: usize, total: &mut usize) -> Result<(), Rejection> {
+    let lengths = [
+        request.compare.len(),
+        request.success.len(),
+        request.failure.len(),
+    ];
+    let most = lengths.into_iter().max().unwrap_or_default();
     let left = allowed
         .checked_sub(most)
+        .ok_or(Rejection::TooManyOperations)?;
+    *total = total
+        .checked_sub(lengths.into_iter().sum())
         .ok_or(Rejection::TooManyOperations)?;
     request
         .compare
@@ -83,7 +92,7 @@ fn shape(request: &TxnRequest, allowed: usize) -> Result<(), Rejection> {
             Some(Request::RequestRange(request)) => range(request),
             Some(Request::RequestPut(request)) => put(request),
             Some(Request::RequestDeleteRange(request)) => delete_range(request),
-            Some(Request::RequestTxn(request)) => shape(request, left),
+            Some(Request::RequestTxn(request)) => shape(request, left, total),
             None => Err(Rejection::KeyNotFound),
         })
 }
@@ -92,16 +101,12 @@ fn shape(request: &TxnRequest, allowed: usize) -> Result<(), Rejection> {
 #[derive(Default)]
 struct Touched<'r> {
     puts: BTreeSet<&'r [u8]>,
-    deletes: Vec<Bounds<'r>>,
+    deletes: Ranges<'r>,
 }
 
 impl<'r> Touched<'r> {
-    fn deletes(&self, key: &[u8]) -> bool {
-        self.deletes.iter().any(|bounds| bounds.contains(key))
-    }
-
     fn put(&mut self, key: &'r [u8]) -> Result<(), Rejection> {
-        if self.deletes(key) || !self.puts.insert(key) {
+        if self.deletes.contains(key) || !self.puts.insert(key) {
             Err(Rejection::DuplicateKey)
         } else {
             Ok(())
@@ -109,13 +114,51 @@ impl<'r> Touched<'r> {
     }
 }
 
-/// A deleted range as etcd compares it with puts: an end of one zero byte is taken literally here, so that a delete of
-/// everything from a key on collides with nothing, and both happen in their order.
-fn literal(request: &DeleteRangeRequest) -> Bounds<'_> {
-    if request.range_end.is_empty() {
-        Bounds::One(&request.key)
-    } else {
-        Bounds::Between(&request.key, &request.range_end)
+/// A set of keys made of single ones and of ranges, in which a key is found without looking at each.
+#[derive(Default)]
+struct Ranges<'r> {
+    single: BTreeSet<&'r [u8]>,
+    /// From the first key of each to the first behind it; no two of them meet.
+    spans: BTreeMap<&'r [u8], &'r [u8]>,
+}
+
+impl<'r> Ranges<'r> {
+    /// Adds a deleted range as etcd compares it with puts: an end of one zero byte is taken literally here, so that a delete
+    /// of everything from a key on collides with nothing, and both happen in their order.
+    fn add(&mut self, request: &'r DeleteRangeRequest) {
+        if request.range_end.is_empty() {
+            self.single.insert(&request.key);
+        } else {
+            self.add_span(&request.key, &request.range_end);
+        }
+    }
+
+    fn add_span(&mut self, mut from: &'r [u8], mut until: &'r [u8]) {
+        if from >= until {
+            return;
+        }
+        // Backwards from the last that begins before the end: those that meet the new one come first.
+        while let Some((&start, &end)) = self.spans.range(..=until).next_back()
+            && end >= from
+        {
+            self.spans.remove(start);
+            from = from.min(start);
+            until = until.max(end);
+        }
+        self.spans.insert(from, until);
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.single.extend(other.single);
+        for (from, until) in other.spans {
+            self.add_span(from, until);
+        }
+    }
+
+    fn contains(&self, key: &[u8]) -> bool {
+        let up_to_key = (Bound::Unbounded, Bound::Included(key));
+        let last = self.spans.range::<[u8], _>(up_to_key).next_back();
+        self.single.contains(key) || last.is_some_and(|(_, &until)| key < until)
     }
 }
 
@@ -125,22 +168,17 @@ fn touched(operations: &[RequestOp]) -> Result<Touched<'_>, Rejection> {
     let mut all = Touched::default();
     for operation in operations {
         if let Some(Request::RequestDeleteRange(request)) = &operation.request {
-            all.deletes.push(literal(request));
+            all.deletes.add(request);
         }
     }
     for operation in operations {
         if let Some(Request::RequestTxn(request)) = &operation.request {
             let (success, failure) = (touched(&request.success)?, touched(&request.failure)?);
-            success.puts.iter().try_for_each(|key| all.put(key))?;
             // Only one branch happens, so a key that both put is put once.
-            let only_failure = failure.puts.difference(&success.puts);
-            only_failure
-                .copied()
-                .collect::<Vec<_>>()
-                .into_iter()
-                .try_for_each(|key| all.put(key))?;
-            all.deletes
-                .extend(success.deletes.into_iter().chain(failure.deletes));
+            let puts = success.puts.union(&failure.puts);
+            puts.copied().try_for_each(|key| all.put(key))?;
+            all.deletes.extend(success.deletes);
+            all.deletes.extend(failure.deletes);
         }
     }
     for operation in operations {
@@ -251,5 +289,55 @@ mod tests {
             judged(vec![RequestOp { request: None }]),
             Err(Rejection::KeyNotFound)
         );
+    }
+
+    #[test]
+    fn all_that_is_nested_has_a_limit_of_its_own() {
+        let deletes = || (0..31).map(|_| delete_op("a", "")).collect::<Vec<_>>();
+        let nest = |count: usize| {
+            judged(
+                (0..count)
+                    .map(|_| nested((0..32).map(|_| nested(deletes(), vec![])).collect(), vec![]))
+                    .collect(),
+            )
+        };
+        assert_eq!(nest(3), Ok(()));
+        assert_eq!(nest(4), Err(Rejection::TooManyOperations));
+    }
+
+    mod ranges {
+        use super::*;
+        use proptest::prelude::*;
+
+        fn range() -> impl Strategy<Value = DeleteRangeRequest> {
+            let key = || prop::collection::vec(0..4_u8, 0..3);
+            (key(), key()).prop_map(|(key, range_end)| DeleteRangeRequest {
+                key: key.into(),
+                range_end: range_end.into(),
+                prev_kv: false,
+            })
+        }
+
+        proptest! {
+            /// Ranges that were merged contain a key exactly if one of those that were added does.
+            #[test]
+            fn contain_what_one_of_them_contains(
+                added in prop::collection::vec(range(), 0..12),
+                key in prop::collection::vec(0..4_u8, 0..4),
+            ) {
+                let mut ranges = Ranges::default();
+                added.iter().for_each(|request| ranges.add(request));
+                let one = added.iter().any(|request| {
+                    if request.range_end.is_empty() {
+                        request.key == key
+                    } else {
+                        request.key <= key && key < request.range_end
+                    }
+                });
+                prop_assert_eq!(ranges.contains(&key), one);
+                let ends: Vec<_> = ranges.spans.iter().flat_map(|(from, until)| [from, until]).collect();
+                prop_assert!(ends.is_sorted_by(|a, b| a < b), "apart and in order: {:?}", ends);
+            }
+        }
     }
 }

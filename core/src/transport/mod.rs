@@ -51,3 +51,7 @@ pub const CLIENT_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// The largest message between nodes: appends are cut at 1 MiB but hold at least one entry, whatever its size.
 pub const PEER_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// What a leader's answer to commands has at most: the commands are small, but one may answer with all that it deleted. An
+/// answer that could not be received would be an unknown outcome to everybody in its batch.
+pub const ANSWER_BYTES: usize = 1 << 30;

@@ -88,7 +88,13 @@ fn a_command_from_the_future_stops_the_node() {
         },
         Command { target: 1, ..known },
     ];
+    let check = |command: &Command| state::check(&prost::Message::encode_to_vec(command).into());
+    assert!(check(&state::command(put("a", "1"))).is_ok());
     for command in commands {
+        assert!(
+            check(&command).is_err(),
+            "a leader does not take what it cannot apply"
+        );
         let mut driver = Driver::new();
         let mut batch = driver.state.begin().unwrap();
         let stopped = batch.apply(log_id(1), Some(&command), None);

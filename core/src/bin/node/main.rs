@@ -2,6 +2,7 @@
 //!
 //! * `args` what the user typed; `settings` those of a node, from flags, environment and file
 //! * `config` the settings, checked; `start` runs a node with them; `log` is how it logs
+//! * `descriptors` how many connections there is room for
 //! * `admin` the socket by which commands reach their own node, and the commands that change the cluster
 //! * `recover` goes on with one survivor of a lost quorum
 //! * `status` asks nodes how they are
@@ -26,6 +27,7 @@ mod bench;
 mod client;
 mod config;
 mod demo;
+mod descriptors;
 mod exit;
 mod log;
 mod processes;

@@ -3,6 +3,7 @@
 use crate::admin;
 use crate::admin::commands::{Role, span};
 use crate::config::Config;
+use crate::descriptors;
 use crate::exit::{Context, Exit, Failure};
 use crate::log;
 use crate::say::say;
@@ -149,11 +150,13 @@ fn worker_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).clamp(1, 8))
 }
 
-fn run<F>(config: Config, begin: F) -> Result<(), Failure>
+fn run<F>(mut config: Config, begin: F) -> Result<(), Failure>
 where
     F: AsyncFnOnce(NodeConfig) -> Result<Node<TokioRuntime>, NodeError>,
 {
     log::begin(config.log);
+    let connections = &mut config.node.max_client_connections;
+    *connections = descriptors::room_for(*connections);
     let mut runtime = match worker_threads() {
         // All on the main thread: nobody has to be woken up by another one.
         1 => tokio::runtime::Builder::new_current_thread(),

@@ -26,7 +26,8 @@ Show the members of the cluster, who leads, and how many more may fail.
 `high-availability: yes` means that any one node may fail now: it is computed from who answers and who is level with the log, never \
 from what is configured. The fields of the JSON are described in core/docs/status.schema.json.
 
-Ends with 0 if the cluster takes writes, with 4 if no node runs here, and with 8 if too few voters answer or nobody leads.";
+Ends with 0 if the cluster takes writes, with 4 if no node runs here, and with 8 if it does not: too few voters \
+answer, nobody leads, or the leader's disk is nearly full.";
 
 /// `quorate status`
 #[derive(Debug, Args)]

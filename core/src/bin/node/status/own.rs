@@ -22,6 +22,10 @@ pub(super) fn ask(data_dir: &Path) -> Result<Answer, Failure> {
 fn seen(reply: &StatusReply) -> Answer {
     let refusal = match reply.availability() {
         AvailabilityCode::HighlyAvailable | AvailabilityCode::Available => None,
+        AvailabilityCode::ReadOnly => Some(Failure::new(
+            Exit::NoQuorum,
+            "the leader's disk is nearly full: nothing can be written",
+        )),
         AvailabilityCode::Unavailable | AvailabilityCode::Unspecified => Some(Failure::new(
             Exit::NoQuorum,
             "too few voters answer: nothing can be written",
