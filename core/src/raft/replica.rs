@@ -442,8 +442,8 @@ impl<R: Runtime> Replica<R> {
     /// Compares this node's memory with that of its peers and lets it vote: the rule of `marks.rs`.
     ///
     /// All peers are asked. When some do not answer within a short time, those that did decide: waiting for the last one
-    /// would let a single dead node hold up every restart. When none answers, they are asked again for the time of a request:
-    /// a node that has forgotten must not vote merely because its peers were slow. Without a peer there is nobody to have
+    /// would let a single dead node hold up every restart. When none answers, they are asked again for the time of a few
+    /// elections: a node that has forgotten must not vote merely because its peers were slow. Without a peer there is nobody to have
     /// forgotten anything to.
     ///
     /// # Errors
@@ -454,7 +454,7 @@ impl<R: Runtime> Replica<R> {
             return Ok(());
         };
         let others = self.peers.others();
-        let deadline = R::now() + self.timing.request_timeout();
+        let deadline = R::now() + self.timing.election().1 * 4;
         let mut memories = Vec::new();
         while memories.is_empty() && !others.is_empty() && R::now() < deadline {
             let began = R::now();

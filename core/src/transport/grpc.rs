@@ -28,7 +28,7 @@ use crate::runtime::Runtime;
 /// A flag for compression and a length of four bytes stand before each message.
 const HEAD: usize = 5;
 /// A message up to this size is not counted: as many of them as streams are allowed take no harmful amount.
-const SMALL: usize = 64 * 1024;
+const SMALL: usize = 4 * 1024;
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const OK: HeaderValue = HeaderValue::from_static("0");
