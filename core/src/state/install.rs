@@ -15,7 +15,7 @@ use rusqlite::{Connection, params};
 
 use super::error::StateError;
 use super::frozen::Records;
-use super::keyspace::{Keyspace, Version};
+use super::keyspace::{Keyspace, Newest, Version};
 use super::mark::{self, Applied, Mark};
 use super::position::Position;
 use super::reader::Lease;
@@ -31,6 +31,9 @@ use prost::Message;
 
 /// Every table that is built up beside the one that it replaces.
 const TABLES: [&str; 4] = ["keys", "history", "leases", "lease_keys"];
+
+/// No value is longer, in however many messages it comes.
+const LONGEST_VALUE: usize = 16 << 20;
 
 /// A snapshot being received. It lives in memory and in tables that the next start throws away: a crash means to begin anew.
 pub(super) struct Staging {
@@ -137,6 +140,7 @@ impl Staging {
                 head.format
             )));
         }
+        check_head(head)?;
         drop_staged(connection)?;
         connection.execute_batch(&format!("BEGIN IMMEDIATE; {} COMMIT", schema::STAGED))?;
         let records = Records {
@@ -197,6 +201,9 @@ impl Staging {
             let whole = match self.partial.take() {
                 None => piece.clone(),
                 Some(begun) if begun.position == piece.position => {
+                    if begun.value.len() + piece.value.len() > LONGEST_VALUE {
+                        return Err(incomplete("a value without an end"));
+                    }
                     let value = [begun.value.as_ref(), piece.value.as_ref()].concat().into();
                     SnapshotVersion {
                         value,
@@ -224,6 +231,7 @@ impl Staging {
         version: &SnapshotVersion,
     ) -> Result<(), StateError> {
         let before = keyspace.newest(&version.key)?;
+        self.check_version(version, before.as_ref())?;
         let existed = before.is_some_and(|before| before.exists());
         let new = Version {
             position: Position(version.position),
@@ -237,6 +245,29 @@ impl Staging {
         self.live += i64::from(version.version > 0) - i64::from(existed);
         self.versions += 1;
         Ok(())
+    }
+
+    /// What comes from another node may be anything: a version that could not have come about would end this node when
+    /// something is built upon it.
+    fn check_version(
+        &self,
+        version: &SnapshotVersion,
+        before: Option<&Newest>,
+    ) -> Result<(), StateError> {
+        let position = Position(version.position);
+        let possible = Position::after(0)..Position::after(self.head.revision);
+        let in_order = before.is_none_or(|before| before.head < position);
+        let counted = 0..Position::LAST_REVISION;
+        if possible.contains(&position)
+            && in_order
+            && counted.contains(&version.version)
+            && counted.contains(&version.created)
+            && !version.key.is_empty()
+        {
+            Ok(())
+        } else {
+            Err(incomplete("a version that could not have come about"))
+        }
     }
 
     fn end(&mut self, end: &SnapshotEnd) -> Result<(), StateError> {
@@ -300,6 +331,18 @@ fn replace(
     mark.write(&transaction)?;
     transaction.commit()?;
     Ok(())
+}
+
+/// The counters go on from here.
+fn check_head(head: &SnapshotHead) -> Result<(), StateError> {
+    let possible = (1..Position::LAST_REVISION).contains(&head.revision)
+        && (-1..=head.revision).contains(&head.compacted)
+        && (0..=Position::after(head.revision).0).contains(&head.swept);
+    if possible {
+        Ok(())
+    } else {
+        Err(incomplete("counters that could not have come about"))
+    }
 }
 
 fn incomplete(why: &str) -> StateError {
