@@ -12,6 +12,7 @@
 //! lock            held by the process that uses the directory
 //! reserve         space that is given back when the disk is full
 //! recovery        there while a recovery replaces the rest: the node does not start then
+//! joining/        what a join makes while another life's data are still here: see `node/ground.rs`
 //! ```
 
 use std::io;
@@ -28,6 +29,7 @@ const LOCK: &str = "lock";
 const RESERVE: &str = "reserve";
 const PROBE: &str = "probe";
 const RECOVERY: &str = "recovery";
+const JOINING: &str = "joining";
 
 /// What a node that has left keeps begins so.
 const LEFT: &str = "left.";
@@ -185,11 +187,12 @@ pub enum Before {
 
 /// Whether a node keeps a file of this name; beginnings, because SQLite and atomic replacement put files beside theirs.
 fn is_ours(name: &str) -> bool {
-    const OURS: [&str; 15] = [
+    const OURS: [&str; 16] = [
         IDENTITY,
         LOCK,
         RESERVE,
         RECOVERY,
+        JOINING,
         STORES[0],
         STORES[1],
         "node.key",
@@ -372,6 +375,29 @@ impl<D: Disk> Directory<D> {
                 }
             }
         }
+    }
+
+    /// Where a join keeps what it makes while another life's data are still here.
+    pub(crate) fn joining(&self) -> PathBuf {
+        self.path.join(JOINING)
+    }
+
+    /// Whether anything is here besides the lock.
+    pub(crate) fn holds_anything(&self) -> Result<bool, DirectoryError> {
+        let names = self.disk.list(&self.path).map_err(|error| self.io(error))?;
+        Ok(names.iter().any(|name| name != LOCK))
+    }
+
+    /// Whether the node that lived here has left its cluster, and nobody has moved in since.
+    ///
+    /// # Errors
+    /// As the error that says so, if `join` must not use the directory as it is.
+    pub(crate) fn refuse_left(&self) -> Result<(), DirectoryError> {
+        let left = self.disk.find(&self.path.join(format!("{LEFT}{IDENTITY}")));
+        if self.is_settled()? || left.map_err(|error| self.io(error))? != Found::File {
+            return Ok(());
+        }
+        self.inhabitant().map(drop)
     }
 
     /// Whether somebody lives here.

@@ -12,12 +12,13 @@ use super::joiner::{Effect, Input, JoinFailure, Joiner, Wish};
 use super::keep::IdentityFiles;
 use super::line::JoinLine;
 use super::view::MemberView;
-use crate::ids::NodeId;
+use crate::ids::{ClusterId, NodeId};
 use crate::proto::join::join_client::JoinClient;
-use crate::proto::join::{HelloRequest, SubmitRequest};
+use crate::proto::join::{HelloReply, HelloRequest, SubmitRequest};
 use crate::runtime::{Instant, Runtime, timeout};
 use crate::tls::name::public_key;
 use crate::tls::secure::{Exporter, connect_as_stranger, explain};
+use crate::tls::{KeyHash, PeerIdentity};
 use crate::transport::{Channel, ChannelOptions, Dial};
 
 /// From the first packet to the end of the handshake.
@@ -63,22 +64,43 @@ pub async fn was_removed<R: Runtime>(view: &MemberView, node: NodeId) -> bool {
     let pins = view.trusted.iter();
     let pins = pins.filter_map(|ca| public_key(ca).ok().map(|key| key.hash()));
     let pins: Vec<_> = pins.collect();
-    for (_, address) in view.peer_addresses() {
-        let dialled = connect_as_stranger::<R>(&address, view.cluster, pins.clone());
+    let addresses = view.peer_addresses().into_iter();
+    let addresses: Vec<_> = addresses.map(|(_, address)| address).collect();
+    let hello = greet::<R>(&addresses, view.cluster, &pins, node).await;
+    hello.is_some_and(|hello| hello.removed)
+}
+
+/// Whether the members that a line names say that a node is none of them any more: it was removed, or belongs to a life of the
+/// cluster that is over. Nobody says so when nobody answers.
+pub async fn is_given_up<R: Runtime>(line: &JoinLine, identity: &PeerIdentity) -> bool {
+    let addresses: Vec<_> = line.addresses.iter().map(ToString::to_string).collect();
+    let hello = greet::<R>(&addresses, line.cluster, &line.pins, identity.node).await;
+    hello.is_some_and(|hello| hello.removed || hello.epoch > identity.epoch.0)
+}
+
+/// What the first member that answers says to `node`.
+async fn greet<R: Runtime>(
+    addresses: &[String],
+    cluster: ClusterId,
+    pins: &[KeyHash],
+    node: NodeId,
+) -> Option<HelloReply> {
+    for address in addresses {
+        let dialled = connect_as_stranger::<R>(address, cluster, pins.to_vec());
         let Ok(Ok((stream, _))) = timeout::<R, _>(CONNECT, dialled).await else {
             continue;
         };
         let mut request = tonic::Request::new(HelloRequest {
-            cluster: view.cluster.0,
+            cluster: cluster.0,
             node: node.0,
             wall_ms: R::wall().millis(),
         });
         request.set_timeout(CONNECT);
         if let Ok(hello) = client::<R>(stream).hello(request).await {
-            return hello.into_inner().removed;
+            return Some(hello.into_inner());
         }
     }
-    false
+    None
 }
 
 type Client<R> = JoinClient<Channel<R>>;

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::joiner::{Attempt, Found, Membership};
 use super::view::MemberView;
 use crate::ids::{ClusterId, NodeId};
-use crate::runtime::{Access, Disk};
+use crate::runtime::{self, Access, Disk};
 use crate::tls::config::Credentials;
 use crate::tls::pem::{certificate_to_pem, certificates_from_pem, key_from_pem, key_to_pem};
 use crate::tls::{Authority, PeerIdentity, name};
@@ -159,6 +159,21 @@ impl<D: Disk> IdentityFiles<D> {
     /// When it is there and cannot be removed.
     pub fn forget(&self) -> io::Result<()> {
         self.disk.remove(&self.path(ATTEMPT))
+    }
+
+    /// Removes all of it but the signing key, the view first, so that what is left of it is taken for nothing; then the
+    /// directory.
+    ///
+    /// # Errors
+    /// When a file cannot be removed, or something else is in the directory.
+    pub fn clear(&self) -> io::Result<()> {
+        if self.disk.find(&self.directory)? == runtime::Found::Nothing {
+            return Ok(());
+        }
+        for file in [VIEW, ATTEMPT, KEY, CERTIFICATE] {
+            self.disk.remove(&self.path(file))?;
+        }
+        self.disk.remove_directory(&self.directory)
     }
 
     /// Who the node is; none when it is not a member of anything.

@@ -315,7 +315,8 @@ impl<R: Runtime> Inner<R> {
     }
 
     /// The member view as the state has it now; the last known one when it cannot be read, or says nothing yet.
-    pub(super) fn newest_view(&self) -> Arc<MemberView> {
+    #[must_use]
+    pub fn newest_view(&self) -> Arc<MemberView> {
         let _ = self.learn_members();
         self.view().get()
     }

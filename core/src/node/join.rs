@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::NodeError;
+use super::ground::Ground;
 use crate::config::NodeConfig;
 use crate::directory::{Directory, Inhabitant};
 use crate::join::driver::{self, JoinError};
@@ -20,7 +21,8 @@ use crate::tls::PeerIdentity;
 pub enum Wipe {
     /// The data of another cluster is a reason to refuse.
     Refuse,
-    /// Whatever a node kept there is removed first.
+    /// Whatever a node of another life kept there is removed, once the cluster has admitted this one. Nothing is removed when
+    /// it is this very join that was begun there, or done.
     Everything,
 }
 
@@ -41,10 +43,7 @@ pub async fn join<R: Runtime>(
     let directory = Directory::new(R::disk(), config.data_dir.clone());
     let made = directory.look_before_join()?;
     let lock = directory.enter()?;
-    if wipe == Wipe::Everything {
-        directory.wipe()?;
-    }
-    let files = IdentityFiles::new(directory.disk().clone(), directory.path());
+    let ground = Ground::choose::<R>(&directory, &line, wipe).await?;
     let wish = Wish {
         name: config.name.clone(),
         peer_addresses: addresses(&config.advertise_peer),
@@ -53,9 +52,15 @@ pub async fn join<R: Runtime>(
         role,
         feature_level: FEATURE_LEVEL,
     };
-    match driver::join::<R>(line, wish, &files, patience).await {
-        Ok(_) => settle::<R>(&directory, &files, &config.name),
+    match driver::join::<R>(line, wish, ground.files(), patience).await {
+        Ok(_) => {
+            ground.take(&directory)?;
+            settle::<R>(&directory, &config.name)
+        }
         Err(error) => {
+            if let JoinError::Failed(_) = error {
+                ground.give_up()?;
+            }
             drop(lock);
             if let JoinError::Failed(_) = error {
                 directory.leave_as_found(made)?;
@@ -66,11 +71,8 @@ pub async fn join<R: Runtime>(
 }
 
 /// Writes the file that says who lives here: a spare, which has neither log nor state. Done already, it is left as it is.
-fn settle<R: Runtime>(
-    directory: &Directory<R::Disk>,
-    files: &IdentityFiles<R::Disk>,
-    name: &str,
-) -> Result<Identity, NodeError> {
+fn settle<R: Runtime>(directory: &Directory<R::Disk>, name: &str) -> Result<Identity, NodeError> {
+    let files = IdentityFiles::new(directory.disk().clone(), directory.path());
     let kept = files.read().map_err(JoinError::Disk)?;
     let kept = kept.ok_or_else(|| JoinError::Disk(std::io::ErrorKind::NotFound.into()))?;
     let certificate = PeerIdentity::from_certificate(kept.credentials.certificate())?;

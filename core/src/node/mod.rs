@@ -14,8 +14,10 @@
 //! | `membership_service.rs` | what members ask of one another beside Raft: relayed joins, the signing key, new certificates |
 //! | `recover.rs` | a survivor of a lost quorum goes on alone |
 //! | `join.rs` | [`join()`]: makes a directory the home of a new member |
+//! | `ground.rs` | where a join keeps what it makes while a directory still holds another life's data |
 
 mod front;
+mod ground;
 mod helpers;
 mod inner;
 mod inviting;

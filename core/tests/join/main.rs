@@ -6,11 +6,14 @@
     reason = "a test that meets None has failed, and looks at the disk itself"
 )]
 
+#[path = "../filming/mod.rs"]
+mod filming;
 #[path = "../scripting/mod.rs"]
 mod scripting;
 
 mod script;
 mod sockets;
+mod wipe;
 mod world;
 
 #[test]

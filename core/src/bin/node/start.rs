@@ -71,7 +71,8 @@ pub(crate) struct JoinArguments {
     /// What the node wants to be; a token may allow less.
     #[arg(long, value_enum, default_value_t = Role::Any)]
     role: Role,
-    /// Remove what a node of another cluster kept in the data directory first.
+    /// Give up what a node of another cluster, or one that was removed, kept in the data directory: it is deleted once the cluster has
+    /// admitted this one, and not before.
     #[arg(long)]
     wipe: bool,
     /// How long to try: a number with s, m, h or d behind it.
