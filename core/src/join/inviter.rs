@@ -23,7 +23,7 @@ use crate::tls::{NodeSubject, PublicKey, request};
 
 /// How long a joiner rests when there is nobody to decide.
 const PAUSE_MS: u64 = 500;
-const LONGEST_NAME: usize = 63;
+pub(super) const LONGEST_NAME: usize = 63;
 const MOST_ADDRESSES: usize = 16;
 
 /// Whether this node decides.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tonic::{Request, Response, Status};
 
 use super::clock::Gap;
-use super::inviter::{Effect, Facts, Inviter, Leadership, Proposal, try_again};
+use super::inviter::{Effect, Facts, Inviter, LONGEST_NAME, Leadership, Proposal, try_again};
 use super::token::TokenId;
 use super::view::MemberView;
 use crate::ids::NodeId;
@@ -117,7 +117,7 @@ async fn decide_here<H: Host>(
         effect = match (effect, &inviter) {
             (Effect::Reply(reply), _) => {
                 let outcome = reply.outcome.as_ref().map_or_else(String::new, words);
-                tracing::info!(node = %NodeId(request.node), name = %request.name, outcome, "a node asked to join");
+                tracing::info!(node = %NodeId(request.node), name = shown(&request.name), outcome, "a node asked to join");
                 return *reply;
             }
             (Effect::Propose(admission), Some(inviter)) => {
@@ -133,6 +133,12 @@ async fn decide_here<H: Host>(
             }
         };
     }
+}
+
+/// What is logged of a name that nobody has checked: no more than a name may have, on one line.
+fn shown(name: &str) -> String {
+    let cut: String = name.chars().take(LONGEST_NAME).collect();
+    cut.escape_debug().to_string()
 }
 
 /// What is logged of an outcome: never a certificate or a view.

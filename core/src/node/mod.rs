@@ -58,11 +58,19 @@ use crate::tls::TlsError;
 use crate::tls::doors::Doors;
 use crate::tls::secure::NodeTls;
 use crate::transport::{
-    ANSWER_BYTES, Http1, PEER_MESSAGE_BYTES, Plain, PlainLocal, ServerOptions, Services, serve,
+    ANSWER_BYTES, Guests, Http1, JOIN_MESSAGE_BYTES, PEER_MESSAGE_BYTES, Plain, PlainLocal,
+    ServerOptions, Services, serve,
 };
 use front::Front;
 use membership_service::MembershipService;
 use origin::Origin;
+
+/// Strangers that want to join. Whoever holds a line makes two calls, each within ten seconds (`join/driver.rs`).
+const STRANGERS: Guests = Guests {
+    max_connections: 32,
+    max_concurrent_streams: 4,
+    life: Duration::from_secs(20),
+};
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -214,7 +222,8 @@ impl<R: Runtime> Node<R> {
             .max_decoding_message_size(PEER_MESSAGE_BYTES)
             .max_encoding_message_size(ANSWER_BYTES);
         let membership = MembershipServer::new(MembershipService::new(Arc::clone(&self.inner)));
-        let join = JoinServer::new(JoinService::new(Arc::clone(&self.inner)));
+        let join = JoinServer::new(JoinService::new(Arc::clone(&self.inner)))
+            .max_decoding_message_size(JOIN_MESSAGE_BYTES);
         let doors = Arc::new(Doors::new(
             tls.view().clone(),
             Services::new().and(raft).and(membership),
@@ -230,6 +239,8 @@ impl<R: Runtime> Node<R> {
         let options = ServerOptions {
             name: "peer",
             max_connections: 1024,
+            max_handshakes: 256,
+            guests: STRANGERS,
             max_concurrent_streams: 1024,
             max_header_bytes: 16 * 1024,
             handshake_timeout: timing.election().1 * 4,
@@ -255,6 +266,8 @@ impl<R: Runtime> Node<R> {
         let options = ServerOptions {
             name: "client",
             max_connections: config.max_client_connections,
+            max_handshakes: config.max_client_connections,
+            guests: Guests::NONE,
             max_concurrent_streams: 10_000,
             max_header_bytes: 16 * 1024,
             handshake_timeout: Duration::from_secs(10),

@@ -188,6 +188,10 @@ impl<R: Runtime, S: Stream> Secure<S> for NodeTls<R> {
         }
     }
 
+    fn is_guest(&self, peer: &Peer) -> bool {
+        matches!(peer, Peer::Stranger { .. })
+    }
+
     async fn unwelcome(&self, peer: &Peer) {
         until_refused(&self.view, || self.still_welcome(peer)).await;
     }

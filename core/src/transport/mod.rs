@@ -8,6 +8,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `server.rs` | [`serve`]: accepts connections and tells them when to end |
+//! | `lobby.rs` | who is at a listener: unfinished handshakes, guests, everybody else |
 //! | `session.rs` | the life of one connection |
 //! | `activity.rs` | whether a connection is in use |
 //! | `handler.rs` | [`Handler`]: what answers requests; [`Services`], the one for tonic's generated servers |
@@ -31,6 +32,7 @@ pub mod deadline;
 mod glue;
 pub mod grpc;
 mod handler;
+mod lobby;
 mod preface;
 mod secure;
 mod server;
@@ -44,10 +46,13 @@ pub use channel::{Channel, ChannelBody, ChannelOptions, LongLived, was_not_sent}
 pub(crate) use handler::unknown;
 pub use handler::{Connection, Handler, Request, Services};
 pub use secure::{Dial, Plain, PlainDial, Secure};
-pub use server::{Http1, ServerOptions, serve};
+pub use server::{Guests, Http1, ServerOptions, serve};
 
 /// The largest message that a client may send: etcd's limit of 1.5 MiB for a request and 512 KiB for what surrounds it.
 pub const CLIENT_MESSAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// The largest message of a stranger: a certificate request, and 16 addresses of 255 bytes at most.
+pub const JOIN_MESSAGE_BYTES: usize = 16 * 1024;
 
 /// The largest message between nodes: appends are cut at 1 MiB but hold at least one entry, whatever its size.
 pub const PEER_MESSAGE_BYTES: usize = 8 * 1024 * 1024;

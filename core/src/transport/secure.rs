@@ -25,6 +25,11 @@ pub trait Secure<S: Stream>: Send + Sync + 'static {
         stream: S,
     ) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
 
+    /// Whether a peer has shown nothing of itself and came for one errand: it gets little room and little time. By default, nobody.
+    fn is_guest(&self, _peer: &Self::Peer) -> bool {
+        false
+    }
+
     /// Completes when a peer that was let in is not welcome any more; its connection is cut then. By default, never.
     fn unwelcome(&self, _peer: &Self::Peer) -> impl Future<Output = ()> + Send {
         std::future::pending()

@@ -1,12 +1,13 @@
 //! Accepts connections, no more than allowed, and ends them all when it is told to stop.
 
-use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::lobby::Lobby;
+use super::session::Arrival;
 use super::{Handler, Secure, session};
 use crate::runtime::{Listener as _, Runtime};
 
@@ -19,6 +20,26 @@ pub enum Http1 {
     Refused,
 }
 
+/// What those are allowed who come for one errand and have shown nothing ([`Secure::is_guest`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guests {
+    /// At a time; whoever comes when there are so many is sent away at once.
+    pub max_connections: u32,
+    /// Requests in progress on one connection.
+    pub max_concurrent_streams: u32,
+    /// How long a connection may last, whatever happens on it.
+    pub life: Duration,
+}
+
+impl Guests {
+    /// For a listener that has none.
+    pub const NONE: Self = Self {
+        max_connections: 0,
+        max_concurrent_streams: 0,
+        life: Duration::ZERO,
+    };
+}
+
 /// What a listener allows.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -26,6 +47,10 @@ pub struct ServerOptions {
     pub name: &'static str,
     /// Accepting stops here and goes on when a connection ends. Choose it well below the limit of file descriptors.
     pub max_connections: u32,
+    /// Connections whose handshake is not over; when one more comes, the one that has been at it for longest is cut.
+    pub max_handshakes: u32,
+    /// What guests are allowed.
+    pub guests: Guests,
     /// Requests in progress on one connection; a client that has more queues them.
     pub max_concurrent_streams: u32,
     /// Bytes of the headers of one request.
@@ -60,10 +85,10 @@ pub async fn serve<R, S, H>(
     H: Handler<S::Peer>,
 {
     let server = Arc::new(Server {
+        lobby: Lobby::new(options.max_handshakes, options.guests.max_connections),
         secure,
         handler,
         options,
-        open: Mutex::default(),
     });
     let slots = Arc::new(Semaphore::new(server.options.max_connections as usize));
     tokio::select! {
@@ -73,7 +98,7 @@ pub async fn serve<R, S, H>(
     }
     // Whoever comes now is refused by the operating system at once and can go elsewhere.
     drop(listener);
-    server.say_goodbye();
+    server.lobby.say_goodbye();
     let all = slots.acquire_many(server.options.max_connections).await;
     drop(all.expect("the semaphore is never closed"));
 }
@@ -91,19 +116,23 @@ where
         match listener.accept().await {
             Ok((stream, remote)) => {
                 number += 1;
-                let stop = server.register(number);
+                let arrival = Arrival {
+                    number,
+                    stream,
+                    remote,
+                    stop: server.lobby.enter(number),
+                };
                 let server = Arc::clone(server);
                 drop(R::spawn(async move {
                     session::run::<R, S, H>(
                         &server.secure,
                         &server.handler,
                         &server.options,
-                        stream,
-                        remote,
-                        stop,
+                        &server.lobby,
+                        arrival,
                     )
                     .await;
-                    server.open().remove(&number);
+                    server.lobby.leave(number);
                     drop(slot);
                 }));
             }
@@ -119,9 +148,7 @@ struct Server<S, H> {
     secure: S,
     handler: Arc<H>,
     options: ServerOptions,
-    /// Tells each open connection to end. One sender for each: a shared signal would be polled under a lock by every
-    /// connection at every request.
-    open: Mutex<BTreeMap<u64, oneshot::Sender<()>>>,
+    lobby: Lobby,
 }
 
 impl<S, H> Server<S, H> {
@@ -137,22 +164,5 @@ impl<S, H> Server<S, H> {
         }
         let slot = Arc::clone(slots).acquire_owned().await;
         slot.expect("the semaphore is never closed")
-    }
-
-    fn open(&self) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<()>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn register(&self, number: u64) -> oneshot::Receiver<()> {
-        let (sender, stop) = oneshot::channel();
-        self.open().insert(number, sender);
-        stop
-    }
-
-    fn say_goodbye(&self) {
-        for (_, stop) in std::mem::take(&mut *self.open()) {
-            // A connection that has just ended does not listen any more.
-            let _ = stop.send(());
-        }
     }
 }

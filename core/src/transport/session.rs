@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -17,6 +18,7 @@ use tonic::Status;
 
 use super::activity::{Activity, Tracked};
 use super::glue::{InlineExecutor, RuntimeTimer};
+use super::lobby::Lobby;
 use super::preface::{self, Protocol, Replayed};
 use super::{Body, Connection, Handler, Http1, Request, Secure, ServerOptions, deadline};
 use crate::runtime::{Runtime, Stream, timeout};
@@ -24,20 +26,36 @@ use crate::runtime::{Runtime, Stream, timeout};
 /// hyper reads HTTP/1.1 headers into a buffer that must not be smaller.
 const HTTP1_BUFFER_MIN: usize = 8192;
 
-/// Looks after one connection until it ends. `stop` completes when it should.
+/// A connection that has just been accepted.
+pub(super) struct Arrival<S> {
+    /// By which the lobby knows it.
+    pub(super) number: u64,
+    pub(super) stream: S,
+    /// The address of the other side.
+    pub(super) remote: String,
+    /// Completes when it should end.
+    pub(super) stop: oneshot::Receiver<()>,
+}
+
+/// Looks after one connection until it ends.
 pub(super) async fn run<R, S, H>(
     secure: &S,
     handler: &Arc<H>,
     options: &ServerOptions,
-    stream: R::Stream,
-    remote: String,
-    mut stop: oneshot::Receiver<()>,
+    lobby: &Lobby,
+    arrival: Arrival<R::Stream>,
 ) where
     R: Runtime,
     S: Secure<R::Stream>,
     H: Handler<S::Peer>,
 {
     let name = options.name;
+    let Arrival {
+        number,
+        stream,
+        remote,
+        mut stop,
+    } = arrival;
     let greeted = tokio::select! {
         biased;
         greeted = timeout::<R, _>(options.handshake_timeout, greet::<R, S>(secure, stream)) => greeted,
@@ -52,11 +70,23 @@ pub(super) async fn run<R, S, H>(
             return tracing::debug!(listener = name, remote, "handshake took too long");
         }
     };
+    lobby.greeted(number);
+    let is_guest = secure.is_guest(&peer);
+    let place = is_guest.then(|| lobby.guest());
+    if let Some(None) = place {
+        return tracing::debug!(listener = name, remote, "too many strangers at a time");
+    }
     let connection = Arc::new(Connection { remote, peer });
     let session = Session {
         handler: Arc::clone(handler),
         connection: Arc::clone(&connection),
         activity: Arc::default(),
+        streams: if is_guest {
+            options.guests.max_concurrent_streams
+        } else {
+            options.max_concurrent_streams
+        },
+        life: is_guest.then_some(options.guests.life),
         options,
     };
     let served = async {
@@ -98,6 +128,9 @@ struct Session<'a, P, H> {
     handler: Arc<H>,
     connection: Arc<Connection<P>>,
     activity: Arc<Activity>,
+    streams: u32,
+    /// How long it may last at most; none for as long as it is used.
+    life: Option<Duration>,
     options: &'a ServerOptions,
 }
 
@@ -115,7 +148,7 @@ where
         builder
             .timer(RuntimeTimer::<R>::new())
             .auto_date_header(false)
-            .max_concurrent_streams(self.options.max_concurrent_streams)
+            .max_concurrent_streams(self.streams)
             .max_header_list_size(self.options.max_header_bytes)
             .keep_alive_interval(self.options.keepalive_interval)
             .keep_alive_timeout(self.options.keepalive_timeout);
@@ -173,9 +206,17 @@ where
             // An error means that the server is gone altogether.
             _ = stop => {}
             () = self.long_silence::<R>() => {}
+            () = self.end_of_life::<R>() => {}
         }
         say_goodbye(http.as_mut());
         timeout::<R, _>(self.options.drain_timeout, http).await.ok()
+    }
+
+    async fn end_of_life<R: Runtime>(&self) {
+        match self.life {
+            Some(life) => R::sleep(life).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Completes when no request was in progress for the whole of the idle timeout.

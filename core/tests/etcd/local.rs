@@ -17,7 +17,9 @@ use quorate::proto::store::command::Body;
 use quorate::runtime::tokio::TokioRuntime;
 use quorate::runtime::{Listener as _, Runtime, TaskHandle as _};
 use quorate::state::{self, Durability, KeyspaceHash, ReadError, Reader, Response, State, Sweep};
-use quorate::transport::{Channel, ChannelOptions, Http1, Plain, PlainDial, ServerOptions, serve};
+use quorate::transport::{
+    Channel, ChannelOptions, Guests, Http1, Plain, PlainDial, ServerOptions, serve,
+};
 
 pub(crate) type R = TokioRuntime;
 
@@ -182,6 +184,8 @@ impl Served {
         let options = ServerOptions {
             name: "client",
             max_connections: 1000,
+            max_handshakes: 1000,
+            guests: Guests::NONE,
             max_concurrent_streams: 1000,
             max_header_bytes: 16 * 1024,
             handshake_timeout: Duration::from_secs(10),

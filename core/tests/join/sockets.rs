@@ -28,8 +28,8 @@ use quorate::tls::peer::stored_hash;
 use quorate::tls::secure::{Exporter, NodeTls, connect_as_stranger, explain};
 use quorate::tls::{KeyHash, NodeSubject, PrivateKey, PublicKey};
 use quorate::transport::{
-    Body, Channel, ChannelOptions, Connection, Dial, Handler, Http1, Request, ServerOptions,
-    Services, serve,
+    Body, Channel, ChannelOptions, Connection, Dial, Guests, Handler, Http1, JOIN_MESSAGE_BYTES,
+    Request, ServerOptions, Services, serve,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Status;
@@ -91,6 +91,7 @@ struct Cluster {
     token: Token,
     pin: KeyHash,
     leader: Arc<Leader>,
+    view: SharedView,
     server: <World as Runtime>::Task<()>,
 }
 
@@ -127,9 +128,10 @@ async fn cluster() -> Cluster {
         founded,
         state: Mutex::new((view, Some(stored))),
     });
-    let service = JoinServer::new(JoinService::new(Arc::clone(&leader)));
+    let service = JoinServer::new(JoinService::new(Arc::clone(&leader)))
+        .max_decoding_message_size(JOIN_MESSAGE_BYTES);
     let doors = Arc::new(Doors::new(
-        shared,
+        shared.clone(),
         Services::new(),
         Services::new().and(service),
         Arc::new(Services::new()),
@@ -146,6 +148,7 @@ async fn cluster() -> Cluster {
         token,
         pin,
         leader,
+        view: shared,
         server,
     }
 }
@@ -154,6 +157,12 @@ fn options() -> ServerOptions {
     ServerOptions {
         name: "peer",
         max_connections: 64,
+        max_handshakes: 64,
+        guests: Guests {
+            max_connections: 2,
+            max_concurrent_streams: 1,
+            life: Duration::from_secs(5),
+        },
         max_concurrent_streams: 16,
         max_header_bytes: 16 * 1024,
         handshake_timeout: Duration::from_secs(5),
@@ -398,6 +407,72 @@ async fn foreign_names_and_the_rights_of_a_ca_are_refused_by_the_member() {
         assert_eq!(log.lines(&["asked to join", words]), 1);
     }
     assert_eq!(before, *cluster.leader.state.lock().unwrap());
+}
+
+/// Whatever a stranger calls itself, it writes no line of its own into the member's log, and fills none.
+#[tokio::test]
+async fn a_strangers_name_is_cut_and_escaped_in_the_log() {
+    let cluster = cluster().await;
+    let log = Log::listen();
+    let (mut client, _) = stranger(&cluster).await;
+    let name = format!("x\n2026-01-01 ERROR forged \u{1b}[2J{}", "y".repeat(2_000));
+    let request = SubmitRequest {
+        cluster: CLUSTER.0,
+        epoch: 1,
+        node: 0xb,
+        name,
+        ..SubmitRequest::default()
+    };
+    client.submit(request).await.unwrap();
+    assert_eq!(log.lines(&["asked to join", "forged", "yyy"]), 1);
+    assert_eq!(
+        log.lines(&["yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"]),
+        0
+    );
+    assert_eq!(log.lines(&["\u{1b}"]), 0);
+
+    let long = SubmitRequest {
+        name: "z".repeat(JOIN_MESSAGE_BYTES),
+        ..SubmitRequest::default()
+    };
+    let refused = client.submit(long).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::OutOfRange, "{refused:?}");
+    assert_eq!(log.lines(&["asked to join"]), 1);
+}
+
+/// Two may ask at a time (here); a third is sent away at once, and members never notice.
+#[tokio::test]
+async fn strangers_have_little_room_and_take_none_from_members() {
+    let members = Members::of(cluster().await).await;
+    let hello = async || {
+        let (mut client, _) = stranger(&members.cluster).await;
+        let request = HelloRequest {
+            cluster: CLUSTER.0,
+            ..HelloRequest::default()
+        };
+        client.hello(request).await.map(|_| client)
+    };
+    let held = [hello().await.unwrap(), hello().await.unwrap()];
+    assert!(hello().await.is_err());
+    // The cluster's first node knows this one as a member now, and finds room.
+    let mut view = members.view.clone();
+    let address = members.cluster.address.to_string();
+    let row = view.members.get_mut(&NodeId(0xa)).unwrap();
+    row.peer_addresses = vec![address];
+    assert!(members.cluster.view.offer(MemberView {
+        index: LogIndex(11),
+        ..members.view.clone()
+    }));
+    let tls = members.tls(0xb, SharedView::new(view), &[]);
+    tls.dial(NodeId(0xa)).dial().await.unwrap();
+    drop(held);
+    for _ in 0..500 {
+        if hello().await.is_ok() {
+            return;
+        }
+        World::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no room although the others have gone");
 }
 
 #[tokio::test]

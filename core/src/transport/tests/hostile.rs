@@ -121,6 +121,74 @@ async fn handshake_that_dawdles_is_cut_off() {
 }
 
 #[tokio::test]
+async fn whoever_dawdles_longest_makes_room_for_a_handshake() {
+    let tight = ServerOptions {
+        max_handshakes: 4,
+        ..options()
+    };
+    let server = TestServer::start(tight).await;
+    let served = channel(&server);
+    echo(&served, b"value").await.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(R::connect(&server.address).await.unwrap());
+    }
+    // The handshake of another would have to wait for ten seconds without it.
+    let other = channel(&server);
+    echo(&other, b"value").await.unwrap();
+    let mut byte = [0];
+    assert_eq!(silent[0].read(&mut byte).await.unwrap_or(0), 0);
+    echo(&served, b"value").await.unwrap();
+}
+
+/// No protection, and everybody is a guest.
+struct ForGuests;
+
+impl Secure<<R as Runtime>::Stream> for ForGuests {
+    type Stream = <R as Runtime>::Stream;
+    type Peer = ();
+
+    async fn accept(&self, stream: Self::Stream) -> std::io::Result<(Self::Stream, ())> {
+        Ok((stream, ()))
+    }
+
+    fn is_guest(&self, (): &()) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn guests_are_few_and_do_not_stay() {
+    let tight = ServerOptions {
+        guests: Guests {
+            max_connections: 1,
+            max_concurrent_streams: 1,
+            life: Duration::from_millis(300),
+        },
+        ..options()
+    };
+    let server = TestServer::start_with("127.0.0.1:0", ForGuests, tight).await;
+    let mut first = R::connect(&server.address).await.unwrap();
+    first
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await
+        .unwrap();
+    let mut byte = [0];
+    first.read_exact(&mut byte).await.unwrap();
+    assert!(echo(&channel(&server), b"value").await.is_err());
+    // Its life ends although it says nothing, and then there is room.
+    let mut rest = Vec::new();
+    let _ = first.read_to_end(&mut rest).await;
+    for _ in 0..1_000 {
+        if echo(&channel(&server), b"value").await.is_ok() {
+            return;
+        }
+        R::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("no room although the guest has gone");
+}
+
+#[tokio::test]
 async fn connections_beyond_the_cap_wait_for_a_slot() {
     let tight = ServerOptions {
         max_connections: 1,

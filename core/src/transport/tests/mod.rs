@@ -83,6 +83,8 @@ fn options() -> ServerOptions {
     ServerOptions {
         name: "test",
         max_connections: 100,
+        max_handshakes: 100,
+        guests: Guests::NONE,
         max_concurrent_streams: 100,
         max_header_bytes: 16 * 1024,
         handshake_timeout: Duration::from_secs(10),
@@ -107,11 +109,19 @@ impl TestServer {
     }
 
     async fn start_at(address: &str, options: ServerOptions) -> Self {
+        Self::start_with(address, Plain, options).await
+    }
+
+    async fn start_with(
+        address: &str,
+        secure: impl Secure<<R as Runtime>::Stream, Peer = ()>,
+        options: ServerOptions,
+    ) -> Self {
         let listener = R::listen(address).await.unwrap();
         let address = listener.local_address();
         let echo = Arc::new(Echo::default());
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = serve::<R, _, _>(listener, Plain, Arc::clone(&echo), options, async move {
+        let serving = serve::<R, _, _>(listener, secure, Arc::clone(&echo), options, async move {
             stopped.await.unwrap_or(());
         });
         Self {
