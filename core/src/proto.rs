@@ -9,6 +9,8 @@
     reason = "generated code"
 )]
 
+use std::fmt;
+
 /// Keys and events as etcd's clients see them.
 pub mod mvccpb {
     tonic::include_proto!("mvccpb");
@@ -48,3 +50,44 @@ pub use quorate::join::v1 as join;
 pub use quorate::peer::v1 as peer;
 /// What is stored and replicated.
 pub use quorate::store::v1 as store;
+
+/// Without the lines: they hold the token.
+impl fmt::Debug for admin::AddNodeReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AddNodeReply")
+            .field("token_id", &self.token_id)
+            .field("expires_at_ms", &self.expires_at_ms)
+            .field("uses", &self.uses)
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Without the seed, which is the cluster's signing key.
+impl fmt::Debug for join::SignerHandOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignerHandOver").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_a_secret_is_shown_without_it() {
+        let reply = admin::AddNodeReply {
+            line: "SECRET".to_owned(),
+            token_id: "shown".to_owned(),
+            alternatives: vec!["SECRET".to_owned()],
+            ..admin::AddNodeReply::default()
+        };
+        let text = format!("{reply:?}");
+        assert!(text.contains("shown") && !text.contains("SECRET"), "{text}");
+        let signer = join::SignerHandOver {
+            seed: b"SECRET".to_vec().into(),
+            ..join::SignerHandOver::default()
+        };
+        assert!(!format!("{signer:?}").contains("SECRET"));
+    }
+}

@@ -1,7 +1,7 @@
 //! Where a node can be reached: `host:port`.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::tls::name::is_reserved;
 
@@ -61,6 +61,20 @@ impl Address {
         let (host, _) = self.0.rsplit_once(':').expect("checked when it was parsed");
         host.trim_start_matches('[').trim_end_matches(']')
     }
+
+    /// Whether it means the machine that dials it.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host();
+        let ip = host.parse::<IpAddr>();
+        host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+/// Whether there are addresses and all of them mean the machine that dials them: nobody else reaches anything there.
+#[must_use]
+pub fn are_local(addresses: &[Address]) -> bool {
+    !addresses.is_empty() && addresses.iter().all(Address::is_loopback)
 }
 
 /// Those of the configured addresses that can be dialled; an operator may have written URLs.
@@ -127,6 +141,23 @@ mod tests {
         let dialled = addresses(&configured.map(str::to_owned));
         let texts: Vec<_> = dialled.iter().map(Address::as_str).collect();
         assert_eq!(texts, ["10.0.0.1:7379", "node-1:80"]);
+    }
+
+    #[test]
+    fn addresses_that_mean_whoever_dials_are_told_apart() {
+        let all = |texts: &[&str]| -> Vec<Address> {
+            let parsed = texts.iter().map(|text| Address::parse(text).unwrap());
+            parsed.collect()
+        };
+        assert!(are_local(&all(&[
+            "127.0.0.1:1",
+            "[::1]:1",
+            "localhost:1",
+            "127.1.2.3:1"
+        ])));
+        assert!(!are_local(&all(&["127.0.0.1:1", "10.0.0.1:1"])));
+        assert!(!are_local(&all(&["localhost.lan:1"])));
+        assert!(!are_local(&[]));
     }
 
     #[test]

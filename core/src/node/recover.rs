@@ -166,7 +166,8 @@ pub struct Patient<R: Runtime> {
 }
 
 impl<R: Runtime> Patient<R> {
-    /// Looks at a stopped node. Nothing is changed but that its log is applied as far as it was known to be committed.
+    /// Looks at a stopped node. What it holds stays as it is; opening its databases may fold what their write-ahead logs hold into
+    /// them.
     ///
     /// # Errors
     /// When the directory is in use, is not that of a node, or holds no data.

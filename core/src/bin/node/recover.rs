@@ -1,6 +1,6 @@
 //! `quorate recover`: a survivor of a lost quorum goes on alone.
 
-use crate::admin::commands::Target;
+use crate::admin::commands::{Target, span};
 use crate::exit::{Context, Exit, Failure};
 use crate::say::say;
 use clap::Args;
@@ -31,12 +31,20 @@ clients: make sure that the others are down. They can never mix with the new clu
 pub(crate) struct Arguments {
     #[command(flatten)]
     target: Target,
-    /// What another survivor's `quorate recover` showed.
-    #[arg(long, value_name = "NAME=TERM:INDEX", value_parser = other)]
-    other: Vec<(String, Extent)>,
+    /// What another survivor's `quorate recover` showed; AGE, if given, is how long ago it was last written, as in 90s or 5m.
+    #[arg(long, value_name = "NAME=TERM:INDEX[@AGE]", value_parser = other)]
+    other: Vec<Other>,
     /// Do it.
     #[arg(long)]
     yes: bool,
+}
+
+/// What is known of a survivor on another machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Other {
+    name: String,
+    extent: Extent,
+    age: Option<Duration>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -50,7 +58,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let mut patient = Patient::<TokioRuntime>::examine(directory).map_err(refusal)?;
         let heard = patient.ask_others().await.map_err(refusal)?;
         show(patient.survivor(), &heard, &arguments.other, data_dir);
-        judge(patient.survivor(), &heard, &arguments.other).map_err(refusal)?;
+        let others = arguments.other.iter();
+        let others: Vec<_> = others.map(|other| (other.name.clone(), other.extent)).collect();
+        judge(patient.survivor(), &heard, &others).map_err(refusal)?;
         if !arguments.yes {
             say!("\nNothing was changed. To go on with this copy, run the same with --yes.");
             return Ok(());
@@ -71,14 +81,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     })
 }
 
-fn show(survivor: &Survivor, heard: &[Heard], given: &[(String, Extent)], data_dir: &Path) {
+fn show(survivor: &Survivor, heard: &[Heard], given: &[Other], data_dir: &Path) {
     let Extent { term, index } = survivor.extent;
-    let age = last_written(data_dir).map_or_else(|| "unknown".to_owned(), ago);
+    let age = last_written(data_dir);
     let row = |name: &str, term: &str, index: &str, rest: &str| {
         say!("{name:20}  {term:>6}  {index:>10}  {rest}");
     };
     row("NODE", "TERM", "INDEX", "");
-    let here = format!("here: revision {}, last written {age}", survivor.revision);
+    let here = format!(
+        "here: revision {}, last written {}",
+        survivor.revision,
+        age.map_or_else(|| "unknown".to_owned(), ago)
+    );
     row(
         &survivor.inhabitant.name,
         &term.to_string(),
@@ -87,20 +101,23 @@ fn show(survivor: &Survivor, heard: &[Heard], given: &[(String, Extent)], data_d
     );
     for (node, name) in &survivor.others {
         let answer = heard.iter().find(|heard| heard.node == *node);
-        let told = given.iter().find(|(given, _)| given == name);
+        let told = given.iter().find(|given| given.name == *name);
         match (answer.map(|heard| heard.extent), told) {
             (Some(Some(extent)), _) => row(
                 name,
                 &extent.term.to_string(),
                 &extent.index.to_string(),
-                "answers",
+                "answers: it runs",
             ),
             (Some(None), _) => row(name, "-", "-", "answers, and holds no data"),
-            (None, Some((_, extent))) => row(
+            (None, Some(given)) => row(
                 name,
-                &extent.term.to_string(),
-                &extent.index.to_string(),
-                "as given",
+                &given.extent.term.to_string(),
+                &given.extent.index.to_string(),
+                &given.age.map_or_else(
+                    || "as given".to_owned(),
+                    |age| format!("as given: last written {}", ago(age)),
+                ),
             ),
             (None, None) => row(name, "?", "?", "does not answer"),
         }
@@ -110,6 +127,9 @@ fn show(survivor: &Survivor, heard: &[Heard], given: &[(String, Extent)], data_d
             "This node does not hold the cluster's signing key: a new certificate authority would be made."
         );
     }
+    let age = age.map_or_else(String::new, |age| format!("@{}s", age.as_secs()));
+    let name = &survivor.inhabitant.name;
+    say!("\nTo the other survivors' recover this copy is --other {name}={term}:{index}{age}");
 }
 
 fn last_written(data_dir: &Path) -> Option<Duration> {
@@ -132,11 +152,13 @@ fn ago(span: Duration) -> String {
 fn keep_copy(data_dir: &Path) -> std::io::Result<PathBuf> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let stamp = now.unwrap_or_default().as_secs();
+    // "." has no name, and what lies beside it would lie in it.
+    let data_dir = fs::canonicalize(data_dir)?;
     let mut name = data_dir.file_name().unwrap_or_default().to_owned();
     name.push(format!(".before-recovery-{stamp}"));
     let copy = data_dir.with_file_name(name);
     std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(&copy)?;
-    for entry in fs::read_dir(data_dir)? {
+    for entry in fs::read_dir(&data_dir)? {
         let entry = entry?;
         let space = entry.file_name() == "reserve";
         if entry.file_type()?.is_file() && !space {
@@ -149,14 +171,24 @@ fn keep_copy(data_dir: &Path) -> std::io::Result<PathBuf> {
     Ok(copy)
 }
 
-fn other(typed: &str) -> Result<(String, Extent), String> {
+fn other(typed: &str) -> Result<Other, String> {
     let parsed = || {
-        let (name, extent) = typed.rsplit_once('=')?;
+        let (name, rest) = typed.rsplit_once('=')?;
+        let (extent, age) = match rest.split_once('@') {
+            Some((extent, age)) => (extent, Some(span(age).ok()?)),
+            None => (rest, None),
+        };
         let (term, index) = extent.split_once(':')?;
         let (term, index) = (term.parse().ok()?, index.parse().ok()?);
-        (!name.is_empty()).then(|| (name.to_owned(), Extent { term, index }))
+        (!name.is_empty()).then(|| Other {
+            name: name.to_owned(),
+            extent: Extent { term, index },
+            age,
+        })
     };
-    parsed().ok_or_else(|| format!("{typed:?} is not NAME=TERM:INDEX, as in b=7:1234"))
+    parsed().ok_or_else(|| {
+        format!("{typed:?} is not NAME=TERM:INDEX or NAME=TERM:INDEX@AGE, as in b=7:1234@90s")
+    })
 }
 
 #[expect(
@@ -178,10 +210,34 @@ mod tests {
 
     #[test]
     fn what_another_survivor_showed_is_read() {
-        let extent = Extent { term: 7, index: 12 };
-        assert_eq!(other("b=7:12"), Ok(("b".to_owned(), extent)));
-        for typed in ["", "b", "b=7", "=7:12", "b=x:1", "b=1:-1"] {
+        let with = |age| Other {
+            name: "b".to_owned(),
+            extent: Extent { term: 7, index: 12 },
+            age,
+        };
+        assert_eq!(other("b=7:12"), Ok(with(None)));
+        assert_eq!(other("b=7:12@5m"), Ok(with(Some(Duration::from_secs(300)))));
+        for typed in [
+            "", "b", "b=7", "=7:12", "b=x:1", "b=1:-1", "b=7:12@", "b=7:12@5",
+        ] {
             assert!(other(typed).is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn the_copy_lies_beside_the_directory_however_it_was_named() {
+        let parent = tempfile::tempdir().unwrap();
+        let data = parent.path().join("data");
+        fs::create_dir_all(data.join("inner")).unwrap();
+        fs::write(data.join("log.db"), "log").unwrap();
+        for named in [data.clone(), data.join("."), data.join("inner/..")] {
+            let copy = keep_copy(&named).unwrap();
+            assert_eq!(
+                copy.parent(),
+                Some(parent.path().canonicalize().unwrap().as_path())
+            );
+            assert_eq!(fs::read(copy.join("log.db")).unwrap(), b"log");
+            fs::remove_dir_all(copy).unwrap();
         }
     }
 }

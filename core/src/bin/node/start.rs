@@ -11,13 +11,14 @@ use crate::settings::Settings;
 use clap::Args;
 use quorate::config::{Beginning, NodeConfig};
 use quorate::directory::DirectoryError;
-use quorate::join::JoinLine;
 use quorate::join::driver::JoinError;
 use quorate::join::joiner::JoinFailure;
+use quorate::join::{Address, JoinLine, addresses, are_local};
 use quorate::node::{self, Node, NodeError, Wipe};
 use quorate::proto::join::RoleWanted;
 use quorate::raft::replica::StartError;
 use quorate::runtime::tokio::TokioRuntime;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -67,7 +68,7 @@ pub(crate) struct StartArguments {
 pub(crate) struct JoinArguments {
     /// The line that `quorate add-node` printed on a member.
     #[arg(value_name = "LINE")]
-    line: String,
+    line: Typed,
     /// What the node wants to be; a token may allow less.
     #[arg(long, value_enum, default_value_t = Role::Any)]
     role: Role,
@@ -82,6 +83,22 @@ pub(crate) struct JoinArguments {
     file: File,
     #[command(flatten)]
     settings: Settings,
+}
+
+/// A join line as it was typed. It holds a token, so it is never shown.
+#[derive(Clone)]
+struct Typed(String);
+
+impl From<String> for Typed {
+    fn from(line: String) -> Self {
+        Self(line)
+    }
+}
+
+impl fmt::Debug for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Typed(..)")
+    }
 }
 
 /// Where settings are read from besides flags and environment.
@@ -116,8 +133,9 @@ pub(crate) fn start(arguments: StartArguments) -> Result<(), Failure> {
 
 /// `quorate join`
 pub(crate) fn join(arguments: JoinArguments) -> Result<(), Failure> {
-    let line = JoinLine::parse(&arguments.line).context(Exit::Usage, "the join line")?;
+    let line = JoinLine::parse(&arguments.line.0).context(Exit::Usage, "the join line")?;
     let config = Config::check(arguments.file.complete(arguments.settings)?)?;
+    check_reach(&line.addresses, &config.node.advertise_peer)?;
     let role = match arguments.role {
         Role::Any => RoleWanted::Any,
         Role::Spare => RoleWanted::Spare,
@@ -142,6 +160,23 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<(), Failure> {
         );
         Node::start(config, Beginning::Existing).await
     })
+}
+
+/// The members must be able to dial this node back. If they are on other machines, an address that means "the machine that dials"
+/// would lead each of them to itself, and the node would be a member that nobody ever hears of.
+fn check_reach(members: &[Address], own: &[String]) -> Result<(), Failure> {
+    let elsewhere = members.iter().find(|address| !address.is_loopback());
+    match elsewhere {
+        Some(member) if are_local(&addresses(own)) => Err(Failure::new(
+            Exit::Usage,
+            format!(
+                "the members are on other machines ({member}), and would look for this node at {}, which is their own: give --listen-peer \
+                 HOST:PORT, an address at which they reach this machine, or --listen-peer 0.0.0.0:PORT and --advertise-peer HOST:PORT",
+                own.join(", ")
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Half of the processors, at least one: the log and the state have threads of their own, and on a small machine threads
@@ -248,4 +283,49 @@ fn refusal(error: &NodeError) -> Failure {
         NodeError::Join(JoinError::Failed(_)) => Exit::Refused,
     };
     Failure::new(exit, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        join: JoinArguments,
+    }
+
+    #[test]
+    fn a_typed_line_is_never_shown() {
+        let cli = Cli::try_parse_from(["join", "a:1/SECRET/c/p/check"]).unwrap();
+        assert_eq!(cli.join.line.0, "a:1/SECRET/c/p/check");
+        assert!(!format!("{cli:?}").contains("SECRET"));
+    }
+
+    #[test]
+    fn members_on_other_machines_must_be_able_to_dial_back() {
+        let line = |texts: &[&str]| -> Vec<Address> {
+            let parsed = texts.iter().map(|text| Address::parse(text).unwrap());
+            parsed.collect()
+        };
+        let checked = |members: &[&str], own: &str| check_reach(&line(members), &[own.to_owned()]);
+        for (members, own) in [
+            (&["127.0.0.1:1"][..], "127.0.0.1:2"),
+            (&["127.0.0.1:1"], "10.0.0.2:2"),
+            (&["10.0.0.1:1"], "10.0.0.2:2"),
+            (&["10.0.0.1:1"], "node-2.lan:2"),
+        ] {
+            checked(members, own).unwrap();
+        }
+        for members in [&["10.0.0.1:1"][..], &["127.0.0.1:1", "10.0.0.1:1"]] {
+            let refused = checked(members, "127.0.0.1:2380").unwrap_err();
+            let text = refused.to_string();
+            assert!(
+                text.contains("10.0.0.1:1") && text.contains("--advertise-peer"),
+                "{text}"
+            );
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use quorate::join::{addresses, are_local};
 use quorate::proto::admin::{
     AddNodeReply, AddNodeRequest, Done, LeaveRequest, ListTokensRequest, RemoveNodeRequest,
     RevokeTokenRequest, SetFailureDomainRequest, TokenEntry,
@@ -122,7 +123,7 @@ pub(crate) struct FailureDomainArguments {
 /// `quorate token`
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
-    /// Show every token, used up and expired ones included.
+    /// Show every token, used up ones included; expired ones until the next add-node.
     List {
         #[command(flatten)]
         target: Target,
@@ -154,7 +155,22 @@ pub(crate) fn add_node(arguments: AddNodeArguments) -> Result<(), Failure> {
         Output::Text => say::text(&invitation(&reply)),
         Output::Json => say!("{:#}", as_json(&reply)),
     }
+    if let Some(warning) = warning(&reply.addresses) {
+        eprintln!("{warning}");
+    }
     Ok(())
+}
+
+/// What is wrong with a line that only this machine can use.
+fn warning(members: &[String]) -> Option<String> {
+    are_local(&addresses(members)).then(|| {
+        format!(
+            "warning: {} is this machine's own address: a node on another machine cannot join with this line. Start this node again with \
+             --listen-peer HOST:PORT, an address at which other machines reach it (or --listen-peer 0.0.0.0:PORT and --advertise-peer \
+             HOST:PORT); then ask for a new line",
+            members.join(", ")
+        )
+    })
 }
 
 fn invitation(reply: &AddNodeReply) -> String {
@@ -324,6 +340,17 @@ mod tests {
     fn moments_are_written_in_utc() {
         assert_eq!(stamp(1_764_000_000_000), "2025-11-24T16:00:00Z");
         assert_eq!(stamp(u64::MAX), "never");
+    }
+
+    #[test]
+    fn a_line_for_this_machine_alone_is_given_with_a_warning() {
+        let warned = |members: &[&str]| {
+            warning(&members.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let text = warned(&["127.0.0.1:2380", "[::1]:2380"]).unwrap();
+        assert!(text.contains("--listen-peer") && text.contains("127.0.0.1:2380, [::1]:2380"));
+        assert_eq!(warned(&["127.0.0.1:2380", "10.0.0.1:2380"]), None);
+        assert_eq!(warned(&["node-1.lan:2380"]), None);
     }
 
     #[test]
