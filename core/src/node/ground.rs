@@ -67,8 +67,15 @@ impl<D: Disk> Ground<D> {
     /// # Errors
     /// When old data cannot be deleted or the new cannot be written; repeated, it goes on.
     pub(super) fn take(&self, directory: &Directory<D>) -> Result<(), NodeError> {
-        let Self::Beside(beside) = self else {
-            return Ok(());
+        let beside = match self {
+            Self::Beside(files) => files,
+            Self::Here(_) => {
+                // What was cut off while it was removed is of no use any more.
+                let rest = IdentityFiles::new(directory.disk().clone(), &directory.joining());
+                let is_rest = matches!(rest.found(), Ok(Found::Nothing));
+                let cleared = if is_rest { rest.clear() } else { Ok(()) };
+                return Ok(cleared.map_err(JoinError::Disk)?);
+            }
         };
         let kept = beside.read().map_err(JoinError::Disk)?;
         let kept = kept.ok_or_else(|| JoinError::Disk(std::io::ErrorKind::NotFound.into()))?;

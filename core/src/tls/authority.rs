@@ -42,7 +42,8 @@ pub struct NodeSubject {
     pub node: NodeId,
     /// The index at which it was admitted.
     pub admitted: LogIndex,
-    /// Hosts under which clients of the etcd API reach it: names or IP addresses, from the member table.
+    /// Hosts under which clients of the etcd API reach it: names or IP addresses, from the member table. Two members may say the same
+    /// host, for machines are shared and replaced; one that is taken for another by clients sees no more than it could read as itself.
     pub client_hosts: Vec<String>,
 }
 

@@ -429,7 +429,7 @@ async fn a_strangers_name_is_cut_and_escaped_in_the_log() {
         log.lines(&["yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"]),
         0
     );
-    assert_eq!(log.lines(&["\u{1b}"]), 0);
+    assert_eq!(log.lines(&["\u{1b}[2J"]), 0);
 
     let long = SubmitRequest {
         name: "z".repeat(JOIN_MESSAGE_BYTES),

@@ -8,11 +8,13 @@
 )]
 
 mod access;
+mod cables;
 mod clients;
 mod measure;
 mod refusals;
 #[path = "../running/mod.rs"]
 mod running;
+mod unplugged;
 mod world;
 
 use std::time::Duration;

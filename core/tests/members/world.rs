@@ -157,6 +157,11 @@ impl World {
         self.nodes.get_mut(name).expect("it has ports").process = Some(process);
     }
 
+    pub(crate) fn process_id(&self, name: &str) -> u32 {
+        let process = self.nodes[name].process.as_ref();
+        process.expect("it runs").0.id()
+    }
+
     /// Processor time that the node's process has used.
     pub(crate) fn processor_time(&self, name: &str) -> Duration {
         let process = self.nodes[name].process.as_ref().expect("it runs");
