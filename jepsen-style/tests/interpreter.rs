@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use quorate_jepsen_style::check::{Checker, Verdict, linear::Linearizability};
 use quorate_jepsen_style::client::{Answer, Client, Pending};
-use quorate_jepsen_style::generator::{self, Ask, Generator, Unique};
-use quorate_jepsen_style::history::{History, Outcome, Process, Value};
+use quorate_jepsen_style::generator::{self, Ask, Generator, Next, Unique};
+use quorate_jepsen_style::history::{History, Operation, Outcome, Process, Value};
 use quorate_jepsen_style::interpreter::{self, Runtime, Settings};
 use quorate_jepsen_style::model::register::Register;
 use quorate_jepsen_style::nemesis::Package;
@@ -295,4 +295,124 @@ fn reserved_clients_ask_only_their_own() {
         };
         assert_eq!(operation.function == "read", number % 5 < 2);
     }
+}
+
+/// The answers of a generator that is asked so many times, with one free client and nothing open.
+fn answers(generator: &mut dyn Generator, times: usize) -> Vec<Next> {
+    let mut random = Random::new(1);
+    let mut ask = |_| {
+        generator.next(&mut generator::Context {
+            now: Duration::ZERO,
+            free: &[Process::Client(0)],
+            open: 0,
+            clients: 1,
+            random: &mut random,
+        })
+    };
+    (0..times).map(&mut ask).collect()
+}
+
+#[test]
+fn a_mix_asks_by_weight_and_never_what_has_none() {
+    let of = |function: &str| Box::new(generator::forever(Ask::new(function)));
+    let mut mix = generator::mix(vec![(0, of("never")), (1, of("seldom")), (3, of("often"))]);
+    let asked = answers(&mut mix, 4000);
+    let count = |function: &str| {
+        let is_it = |next: &&Next| matches!(next, Next::Ask(_, ask) if ask.function == function);
+        asked.iter().filter(is_it).count()
+    };
+    assert_eq!(count("never"), 0);
+    assert!(
+        (900..1100).contains(&count("seldom")),
+        "{}",
+        count("seldom")
+    );
+    assert_eq!(count("often"), 4000 - count("seldom"));
+}
+
+#[test]
+fn time_ends_though_nothing_completes() {
+    let by_nemesis = generator::from_fn(|_| Some(Ask::new("start"))).by_nemesis();
+    let mut limited = generator::time_limit(Duration::from_secs(3), by_nemesis);
+    assert_eq!(
+        answers(&mut limited, 1),
+        [Next::Wait(Duration::from_secs(3))]
+    );
+}
+
+/// The keys of the operations that a generator was told of.
+type Told = Arc<Mutex<Vec<Value>>>;
+
+/// Asks twice and remembers what it is told of.
+struct Twice {
+    asked: usize,
+    told: Told,
+}
+
+impl Generator for Twice {
+    fn next(&mut self, context: &mut generator::Context<'_>) -> Next {
+        let Some(process) = context.client() else {
+            return Next::Blocked;
+        };
+        if self.asked == 2 {
+            return Next::Done;
+        }
+        self.asked += 1;
+        Next::Ask(process, Ask::new("read"))
+    }
+
+    fn completed(&mut self, operation: &Operation) {
+        self.told.lock().unwrap().push(operation.key.clone());
+    }
+}
+
+#[test]
+fn a_key_is_told_of_its_own_completions_only() {
+    let all: Arc<Mutex<Vec<(Value, Told)>>> = Arc::default();
+    let made = Arc::clone(&all);
+    let mut keys = generator::per_key(2, 0..6, move |key| {
+        let told = Told::default();
+        made.lock().unwrap().push((key.clone(), Arc::clone(&told)));
+        Box::new(Twice { asked: 0, told })
+    });
+    let (history, _) = run(4, &mut keys, false);
+    assert_eq!(history.len(), 12);
+    for (key, told) in all.lock().unwrap().iter() {
+        assert!(
+            told.lock().unwrap().iter().all(|other| other == key),
+            "{key} {told:?}"
+        );
+    }
+}
+
+/// Takes requests and never answers.
+struct Silent;
+
+impl Client for Silent {
+    fn invoke<'a>(&'a mut self, _: &'a Ask) -> Pending<'a, Answer> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn a_run_ends_with_its_patience_though_nobody_answers() {
+    let runtime = Virtual::default();
+    let settings = Settings {
+        clients: 3,
+        seed: 1,
+        patience: Duration::from_secs(5),
+    };
+    let mut asks = generator::each([Ask::new("read"), Ask::new("read")]);
+    let history = runtime
+        .block_on(interpreter::run(
+            &runtime,
+            &settings,
+            &mut |_| -> Box<dyn Client> { Box::new(Silent) },
+            &mut asks,
+            &mut |_| {},
+        ))
+        .unwrap();
+    assert_eq!(runtime.now(), Duration::from_secs(5));
+    let outcomes: Vec<Outcome> = history.operations().iter().map(|one| one.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Unknown; 2]);
 }

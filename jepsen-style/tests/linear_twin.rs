@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
+use quorate_jepsen_style::check::linear::explain::{Bar, Explanation};
 use quorate_jepsen_style::check::linear::{Judgement, Linearizability, Partition};
 use quorate_jepsen_style::history::{
     History, Moment, Name, Operation, Outcome, Process, Value, read,
@@ -279,6 +280,104 @@ fn is_order<M: Model>(model: &M, history: &History, order: &[usize]) -> bool {
     (0..operations.len()).all(|number| !operations[number].is_ok() || order.contains(&number))
 }
 
+/// What was recorded of an object (of all, if it is nil) up to and with the return at `end`.
+fn prefix<M: Model>(model: &M, history: &History, part: &Value, end: u32) -> History {
+    let is_in = |operation: &&Operation| {
+        operation.invoked.order < end
+            && (part.is_nil() || model.part(operation).unwrap_or(&Value::Nil) == part)
+    };
+    let cut = |operation: &Operation| {
+        let mut operation = operation.clone();
+        // What failed is known never to have happened, then as later.
+        if operation.is_ok() && operation.ended.is_some_and(|ended| ended.order > end) {
+            operation.outcome = Outcome::Unknown;
+            operation.output = Value::Nil;
+        }
+        operation
+    };
+    history.operations().iter().filter(is_in).map(cut).collect()
+}
+
+/// Whether the prefix that an explanation names is the shortest that fails, and everything in it happened before its end.
+fn is_right<M: Model>(
+    model: &M,
+    history: &History,
+    part: &Value,
+    explanation: &Explanation,
+) -> Result<(), String> {
+    let Some(culprit) = &explanation.culprit else {
+        return Err("no culprit".to_owned());
+    };
+    let end = culprit.returned.ok_or("the culprit did not return")?;
+    if twin(model, &prefix(model, history, part, end)) {
+        return Err("the prefix does not fail".into());
+    }
+    let returns = history.operations().iter().filter_map(Operation::returned);
+    if let Some(before) = returns
+        .map(|moment| moment.order)
+        .filter(|order| *order < end)
+        .max()
+        && !twin(model, &prefix(model, history, part, before))
+    {
+        return Err("there is a shorter prefix that fails".into());
+    }
+    let told = || explanation.order.iter().chain(&explanation.open);
+    if told().any(|bar| bar.invoked > end) {
+        return Err("something that is told began after the end".into());
+    }
+    let is_placed = |bar: &Bar| explanation.order.contains(bar);
+    if explanation
+        .open
+        .iter()
+        .any(|bar| is_placed(bar) || bar == culprit)
+    {
+        return Err("something is open and is placed, or is the culprit".into());
+    }
+    if explanation
+        .open
+        .iter()
+        .any(|bar| bar.returned.is_some_and(|order| order < end))
+    {
+        return Err("something had returned and is not placed".into());
+    }
+    if explanation.order.len() > 12 {
+        return Err("the order is long".into());
+    }
+    if explanation.prefix > told().count() + 1 {
+        return Err("something of the prefix is not told".into());
+    }
+    // The culprit is placed, if at all, without its answer.
+    let mut before = prefix(model, history, part, end).into_operations();
+    for operation in before
+        .iter_mut()
+        .filter(|one| one.invoked.order == culprit.invoked)
+    {
+        operation.outcome = Outcome::Unknown;
+        operation.output = Value::Nil;
+    }
+    let mut states = BTreeMap::new();
+    for (place, bar) in explanation.order.iter().enumerate() {
+        let placed = before.iter().find(|one| one.invoked.order == bar.invoked);
+        let operation = placed.ok_or("something that is placed began after the end")?;
+        let later = &explanation.order[place..];
+        if later
+            .iter()
+            .any(|later| later.returned.is_some_and(|order| order < bar.invoked))
+        {
+            return Err("the order is not that of real time".into());
+        }
+        let key = model.part(operation).cloned().unwrap_or_default();
+        let state = states.entry(key).or_insert_with(|| model.init());
+        let call = model
+            .call(operation)?
+            .ok_or("something without a call is placed")?;
+        *state = model
+            .step(state, &call)
+            .ok_or("the order does not explain an answer")?;
+    }
+    Ok(())
+}
+
 fn agrees<M: Model + Clone>(model: M, history: &History) -> Result<(), TestCaseError> {
     let expected = twin(&model, history);
     for partition in [Partition::ByPart, Partition::Off] {
@@ -312,7 +411,11 @@ fn agrees<M: Model + Clone>(model: M, history: &History) -> Result<(), TestCaseE
         }
         if let Judgement::Illegal { part, .. } = judged {
             let explanation = checker.explain(history, &part);
-            prop_assert!(explanation.culprit.is_some(), "{story:#?}");
+            if let Err(wrong) = is_right(&model, history, &part, &explanation) {
+                return Err(TestCaseError::fail(format!(
+                    "{wrong}: {partition:?} {explanation:#?} {story:#?}"
+                )));
+            }
         }
     }
     Ok(())

@@ -84,8 +84,6 @@ fn decide(calls: &[Timed<Call>]) -> Option<Decision> {
         match timed.call {
             Call::Add(1) => additions.push((timed.invoked, timed.returned)),
             Call::Add(_) => return None,
-            // An open read, in a history that was cut, need not have happened.
-            Call::Read(_) if timed.is_open() => {}
             Call::Read(seen) => reads.push((seen, timed.invoked, timed.returned)),
         }
     }

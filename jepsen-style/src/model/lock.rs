@@ -140,3 +140,80 @@ impl Model for Lock {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Process = Process::Client(1);
+    const OTHER: Process = Process::Client(2);
+
+    /// The state after all of `calls`, if each can have its answer.
+    fn after(ends: Ends, calls: &[Call]) -> Option<State> {
+        let lock = Lock::ending(ends);
+        calls
+            .iter()
+            .try_fold(lock.init(), |state, call| lock.step(&state, call))
+    }
+
+    fn acquired(process: Process, number: i64) -> Call {
+        Call::Acquire(process, Some(number))
+    }
+
+    #[test]
+    fn numbers_of_grants_grow() {
+        for ends in [Ends::ByRelease, Ends::ByExpiry] {
+            let again = |number| {
+                [
+                    acquired(ONE, 3),
+                    Call::Release(ONE),
+                    acquired(OTHER, number),
+                ]
+            };
+            assert!(after(ends, &again(4)).is_some());
+            assert!(after(ends, &again(9)).is_some());
+            assert!(after(ends, &again(3)).is_none());
+            assert!(after(ends, &again(2)).is_none());
+        }
+    }
+
+    #[test]
+    fn a_grant_that_nobody_saw_has_the_next_number() {
+        let unseen = [
+            acquired(ONE, 3),
+            Call::Release(ONE),
+            Call::Acquire(OTHER, None),
+        ];
+        let state = after(Ends::ByRelease, &unseen);
+        assert_eq!(state.map(|state| state.granted), Some(4));
+    }
+
+    #[test]
+    fn only_its_holder_releases_a_lock_that_does_not_expire() {
+        let by_another = [acquired(ONE, 1), Call::Release(OTHER)];
+        assert!(after(Ends::ByRelease, &by_another).is_none());
+        assert!(after(Ends::ByRelease, &[Call::Release(ONE)]).is_none());
+        // What expired may be released in vain, and that takes nothing from the one who holds it now.
+        let state = after(Ends::ByExpiry, &by_another);
+        assert_eq!(state.and_then(|state| state.holder), Some(ONE));
+    }
+
+    #[test]
+    fn a_lock_that_is_held_is_not_granted_unless_it_may_have_expired() {
+        let both = [acquired(ONE, 1), acquired(OTHER, 2)];
+        assert!(after(Ends::ByRelease, &both).is_none());
+        assert!(after(Ends::ByExpiry, &both).is_some());
+    }
+
+    #[test]
+    fn the_resource_lets_in_who_is_not_behind() {
+        let used = |number, let_in| Call::Use(number, Some(let_in));
+        let ends = Ends::ByExpiry;
+        assert!(after(ends, &[used(2, true), used(2, true), used(3, true)]).is_some());
+        assert!(after(ends, &[used(2, true), used(1, false)]).is_some());
+        assert!(after(ends, &[used(2, true), used(1, true)]).is_none());
+        assert!(after(ends, &[used(2, true), used(2, false)]).is_none());
+        // Whether a use of unknown outcome was let in is not known, but if it was, it counts.
+        assert!(after(ends, &[Call::Use(5, None), used(4, true)]).is_none());
+    }
+}

@@ -96,3 +96,19 @@ fn step(said: &Value, answered: bool) -> Result<Option<Step>, String> {
         _ => Err(format!("a step is r or w, not {function}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_sees_what_it_wrote_itself() {
+        let read = |value: i64| Step::Read("x".into(), value.into());
+        let write = |value: i64| Step::Write("x".into(), value.into());
+        let before = BTreeMap::from([("x".into(), 1.into())]);
+        let step = |steps: &[Step]| MultiKeyMap.step(&before, &steps.to_vec());
+        assert!(step(&[read(1), write(2), read(2)]).is_some());
+        assert!(step(&[write(2), read(1)]).is_none());
+        assert!(step(&[read(2), write(2)]).is_none());
+    }
+}

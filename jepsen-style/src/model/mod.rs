@@ -112,7 +112,7 @@ pub trait Model: Send + Sync {
     }
 
     /// A way to decide the whole of one object without a search, where the model knows one for histories of this kind.
-    /// `calls` are in the order of invocation.
+    /// `calls` are in the order of invocation; those that are open are of unknown outcome and were read without an answer.
     fn decide(&self, calls: &[Timed<Self::Call>]) -> Option<Decision> {
         let _ = calls;
         None

@@ -107,8 +107,7 @@ fn decide(calls: &[Timed<Call>]) -> Option<Decision> {
     }
     let illegal = |reason: String| Some(Decision::Illegal(reason));
     let mut empties = Vec::new();
-    let (open, closed): (Vec<_>, Vec<_>) = calls.iter().partition(|timed| timed.is_open());
-    for timed in closed {
+    for timed in calls {
         let Call::Dequeue(element) = &timed.call else {
             continue;
         };
@@ -127,20 +126,6 @@ fn decide(calls: &[Timed<Call>]) -> Option<Decision> {
             return illegal(format!("{element} came out before it was put in"));
         }
         life.dequeued = Some((timed.invoked, timed.returned));
-    }
-    // In a history that was cut a dequeue may be open whose answer is known. To have happened can only help: an element
-    // that is gone is in nobody's way.
-    for timed in open {
-        let Call::Dequeue(element) = &timed.call else {
-            continue;
-        };
-        let Some(&life) = of_element.get(element) else {
-            continue;
-        };
-        let life = &mut lives[life];
-        if life.dequeued.is_none() && life.enqueued.1 != OPEN {
-            life.dequeued = Some((timed.invoked, OPEN));
-        }
     }
     // An enqueue that nobody knows of and nobody saw need not have happened.
     lives.retain(|life| life.enqueued.1 != OPEN || life.dequeued.is_some());

@@ -210,8 +210,7 @@ fn decide(initial: &Value, calls: &[Timed<Call>]) -> Option<Decision> {
             Call::Read(_) | Call::Cas { .. } => {}
         }
     }
-    // An open read, in a history that was cut, need not have happened.
-    for timed in calls.iter().filter(|timed| !timed.is_open()) {
+    for timed in calls {
         let Call::Read(value) = &timed.call else {
             continue;
         };

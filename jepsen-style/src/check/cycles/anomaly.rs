@@ -226,6 +226,27 @@ mod tests {
     }
 
     #[test]
+    fn what_needs_no_cycle_is_allowed_below_the_level_that_names_it() {
+        use IsolationLevel::{ConsistentView, ReadCommitted, ReadUncommitted};
+        for (anomaly, allowed) in [
+            (Anomaly::GarbageRead, None),
+            (Anomaly::DuplicateElements, None),
+            (Anomaly::IncompatibleOrder, None),
+            (Anomaly::G1a, Some((ReadUncommitted, ReadCommitted))),
+            (Anomaly::G1b, Some((ReadUncommitted, ReadCommitted))),
+            (Anomaly::Internal, Some((ReadCommitted, ConsistentView))),
+            (Anomaly::LostUpdate, Some((ReadCommitted, ConsistentView))),
+        ] {
+            let Some((weaker, stronger)) = allowed else {
+                assert!(ReadUncommitted.forbids(anomaly), "{anomaly}");
+                continue;
+            };
+            assert!(!weaker.forbids(anomaly), "{weaker} {anomaly}");
+            assert!(stronger.forbids(anomaly), "{stronger} {anomaly}");
+        }
+    }
+
+    #[test]
     fn write_skew_is_what_snapshots_allow() {
         let skew = Anomaly::Cycle(CycleKind::G2Item, Layer::Value);
         assert!(!IsolationLevel::SnapshotIsolation.forbids(skew));

@@ -82,11 +82,7 @@ pub(super) fn infer<'a>(
         transactions,
         builder,
         findings,
-        took_effect: transactions
-            .spans()
-            .iter()
-            .map(|span| span.outcome == Outcome::Ok)
-            .collect(),
+        took_effect: transactions.committed(),
         unseen: Unseen::default(),
         longest_reads: vec![NONE; transactions.key_count()],
         numbers: ValueNumbers::default(),
@@ -124,7 +120,7 @@ impl<'a> Inference<'a> {
         self.updates.resize(longest.len() + 1, NONE);
         for group in entries.chunk_by(|first, second| first.transaction == second.transaction) {
             deadline::look();
-            if self.outcome(group[0].transaction) == Outcome::Ok {
+            if self.transactions.outcome(group[0].transaction) == Outcome::Ok {
                 is_sound &= self.reads_of(key, group, longest, longest_reader);
             }
         }
@@ -141,7 +137,7 @@ impl<'a> Inference<'a> {
         let mut longest: Option<(usize, Entry)> = None;
         for (place, entry) in entries.iter().enumerate() {
             let operation = self.operation(*entry);
-            let outcome = self.outcome(entry.transaction);
+            let outcome = self.transactions.outcome(entry.transaction);
             match operation.kind {
                 MicroKind::Append => {
                     if let Some(last) = self.appends.last_mut()
@@ -476,7 +472,7 @@ impl<'a> Inference<'a> {
         for entry in entries {
             let operation = self.operation(*entry);
             let is_last_version = operation.kind == MicroKind::ReadList
-                && self.outcome(entry.transaction) == Outcome::Ok
+                && self.transactions.outcome(entry.transaction) == Outcome::Ok
                 && operation.list_length() == longest.len();
             if is_last_version {
                 self.unseen
@@ -511,15 +507,11 @@ impl<'a> Inference<'a> {
     }
 
     fn operation(&self, entry: Entry) -> &'a MicroOperation {
-        &self.transactions.all_operations()[entry.operation as usize]
+        self.transactions.operation(entry.operation)
     }
 
     fn elements(&self, entry: Entry) -> &'a [ValueId] {
         self.transactions.elements(self.operation(entry))
-    }
-
-    fn outcome(&self, transaction: Node) -> Outcome {
-        self.transactions.spans()[transaction as usize].outcome
     }
 }
 
@@ -537,7 +529,7 @@ impl AppendOrder<'_> {
             NONE => &[],
             operation => self
                 .transactions
-                .elements(&self.transactions.all_operations()[operation as usize]),
+                .elements(self.transactions.operation(operation)),
         }
     }
 

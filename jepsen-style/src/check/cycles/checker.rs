@@ -24,25 +24,28 @@ pub struct RwRegister {
 
 impl Checker for ListAppend {
     fn check(&self, history: &History) -> Report {
-        match Converted::new(history, Dialect::ListAppend) {
-            Err(error) => Report::unknown(error.to_string()),
-            Ok(converted) => match list_append(&converted.transactions) {
-                Err(error) => Report::unknown(error.to_string()),
-                Ok(findings) => report(&findings, self.level, &converted),
-            },
-        }
+        check(history, Dialect::ListAppend, self.level)
     }
 }
 
 impl Checker for RwRegister {
     fn check(&self, history: &History) -> Report {
-        match Converted::new(history, Dialect::Register) {
-            Err(error) => Report::unknown(error.to_string()),
-            Ok(converted) => match rw_register(&converted.transactions) {
-                Err(error) => Report::unknown(error.to_string()),
-                Ok(findings) => report(&findings, self.level, &converted),
-            },
-        }
+        check(history, Dialect::Register, self.level)
+    }
+}
+
+fn check(history: &History, dialect: Dialect, level: IsolationLevel) -> Report {
+    let converted = match Converted::new(history, dialect) {
+        Ok(converted) => converted,
+        Err(error) => return Report::unknown(error.to_string()),
+    };
+    let findings = match dialect {
+        Dialect::ListAppend => list_append(&converted.transactions),
+        Dialect::Register => rw_register(&converted.transactions),
+    };
+    match findings {
+        Ok(findings) => report(&findings, level, &converted),
+        Err(error) => Report::unknown(error.to_string()),
     }
 }
 

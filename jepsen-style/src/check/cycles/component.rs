@@ -113,3 +113,34 @@ pub(super) fn all_kinds(layer: Layer) -> KindSet {
         Layer::Value | Layer::Process => kinds,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scc::Components;
+    use super::*;
+    use crate::history::Outcome;
+
+    #[test]
+    fn a_relay_carries_on_whether_the_edge_into_it_was_an_anti_dependency() {
+        let span = |process| Span {
+            process,
+            invoked: 0,
+            completed: 9,
+            outcome: Outcome::Ok,
+        };
+        let has_cycle = |back: EdgeKind| {
+            let mut builder = GraphBuilder::new(2, 4);
+            let (there, home) = (builder.helper(), builder.helper());
+            builder.edge(0, EdgeKind::ReadWrite, there);
+            builder.edge(there, EdgeKind::Relay, 1);
+            builder.edge(1, back, home);
+            builder.edge(home, EdgeKind::Relay, 0);
+            let spans = [span(0), span(1)];
+            let component = Component::cut(&builder.build(), &spans, &[0, 1, 2, 3], &mut [0; 4]);
+            let product = component.without_adjacent_anti_dependencies(all_kinds(Layer::Value));
+            Components::find(&product, KindSet::ALL).has_cycle()
+        };
+        assert!(has_cycle(EdgeKind::WriteRead));
+        assert!(!has_cycle(EdgeKind::ReadWrite));
+    }
+}

@@ -196,3 +196,27 @@ impl Names for Converted<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::read::read;
+
+    #[test]
+    fn values_of_any_size_and_kind_are_told_apart() {
+        let values = r#"[["append","x",1],["append","x",2147483647],["append","x",2147483648],["append","x","a"],["append","x",-1],["append","x","1"]]"#;
+        let log = ["invoke", "ok"]
+            .map(|kind| format!(r#"{{"process":0,"type":"{kind}","f":"txn","value":{values}}}"#));
+        let history = read(log.join("\n").as_bytes(), None).unwrap();
+        let converted = Converted::new(&history, Dialect::ListAppend).unwrap();
+        let steps = converted.transactions.operations(TransactionId(0));
+        let names: Vec<String> = steps
+            .iter()
+            .map(|step| converted.value(step.value()))
+            .collect();
+        assert_eq!(
+            names,
+            ["1", "2147483647", "2147483648", "\"a\"", "-1", "\"1\""]
+        );
+    }
+}

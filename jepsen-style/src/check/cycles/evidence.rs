@@ -209,3 +209,33 @@ impl Evidence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::anomaly::{CycleKind, Layer};
+    use super::*;
+
+    #[test]
+    fn what_was_not_searched_to_its_end_is_unknown_where_it_matters() {
+        let mut findings = Findings::default();
+        let anomaly = Anomaly::Cycle(CycleKind::GNonadjacent, Layer::Value);
+        findings.add(anomaly, Evidence::Cycle(Vec::new()));
+        let verdicts = |findings: &Findings| {
+            let levels = [
+                IsolationLevel::ReadCommitted,
+                IsolationLevel::ConsistentView,
+                IsolationLevel::SnapshotIsolation,
+            ];
+            levels.map(|level| findings.verdict(level))
+        };
+        assert_eq!(
+            verdicts(&findings),
+            [Verdict::Pass, Verdict::Pass, Verdict::Fail]
+        );
+        findings.undecided = true;
+        assert_eq!(
+            verdicts(&findings),
+            [Verdict::Pass, Verdict::Unknown, Verdict::Fail]
+        );
+    }
+}

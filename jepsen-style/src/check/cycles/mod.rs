@@ -71,31 +71,34 @@ const SEARCH_EDGES: u64 = 100_000_000;
 
 /// Finds every anomaly in transactions that append to lists and read them. Each value is appended to a key at most once.
 pub fn list_append(transactions: &Transactions) -> Result<Findings, Unjudgeable> {
-    let (mut builder, mut findings) = begin(transactions)?;
-    let explain = append::infer(transactions, &mut builder, &mut findings)?;
-    find_cycles(transactions, builder, &explain, &mut findings);
-    Ok(findings)
+    judge(transactions, append::infer)
 }
 
 /// Finds every anomaly that can be told in transactions that write and read registers. Each value is written to a key at
 /// most once.
 pub fn rw_register(transactions: &Transactions) -> Result<Findings, Unjudgeable> {
-    let (mut builder, mut findings) = begin(transactions)?;
-    let explain = register::infer(transactions, &mut builder, &mut findings)?;
-    find_cycles(transactions, builder, &explain, &mut findings);
-    Ok(findings)
+    judge(transactions, register::infer)
 }
 
-fn begin(transactions: &Transactions) -> Result<(GraphBuilder, Findings), Unjudgeable> {
+/// Adds to the graph what transactions of one kind say about their order, and to the findings what needs no cycle; gives what
+/// explains the edges.
+type Infer<'a, E> =
+    fn(&'a Transactions, &mut GraphBuilder, &mut Findings) -> Result<E, Unjudgeable>;
+
+fn judge<'a, E: Explain>(
+    transactions: &'a Transactions,
+    infer: Infer<'a, E>,
+) -> Result<Findings, Unjudgeable> {
     if let Some(transaction) = order::overlap(transactions.spans()) {
         return Err(Unjudgeable::Overlap { transaction });
     }
     // Two edges a micro-operation and three a transaction are the usual upper bound.
     let edges = transactions.all_operations().len() * 2 + transactions.len() * 3;
-    Ok((
-        GraphBuilder::new(transactions.len(), edges),
-        Findings::default(),
-    ))
+    let mut builder = GraphBuilder::new(transactions.len(), edges);
+    let mut findings = Findings::default();
+    let explain = infer(transactions, &mut builder, &mut findings)?;
+    find_cycles(transactions, builder, &explain, &mut findings);
+    Ok(findings)
 }
 
 fn find_cycles(

@@ -85,11 +85,7 @@ pub(super) fn infer<'a>(
         transactions,
         builder,
         findings,
-        took_effect: transactions
-            .spans()
-            .iter()
-            .map(|span| span.outcome == Outcome::Ok)
-            .collect(),
+        took_effect: transactions.committed(),
         numbers: ValueNumbers::default(),
         writes: Vec::new(),
         reads: Vec::new(),
@@ -159,7 +155,7 @@ impl Inference<'_> {
         for entry in entries {
             let operation = self.operation(*entry);
             if operation.kind == MicroKind::ReadValue
-                && self.outcome(entry.transaction) == Outcome::Ok
+                && self.transactions.outcome(entry.transaction) == Outcome::Ok
             {
                 let number = self.numbers.get(operation.value());
                 if number != NONE {
@@ -173,7 +169,7 @@ impl Inference<'_> {
         self.reads.clear();
         for group in entries.chunk_by(|first, second| first.transaction == second.transaction) {
             deadline::look();
-            if self.outcome(group[0].transaction) == Outcome::Ok {
+            if self.transactions.outcome(group[0].transaction) == Outcome::Ok {
                 self.reads_of(key, group);
             }
         }
@@ -238,7 +234,7 @@ impl Inference<'_> {
             key,
             value,
         };
-        if self.outcome(write.transaction) == Outcome::Failed {
+        if self.transactions.outcome(write.transaction) == Outcome::Failed {
             self.findings.add(Anomaly::G1a, premature);
             return None;
         }
@@ -410,11 +406,7 @@ impl Inference<'_> {
     }
 
     fn operation(&self, entry: Entry) -> &MicroOperation {
-        &self.transactions.all_operations()[entry.operation as usize]
-    }
-
-    fn outcome(&self, transaction: Node) -> Outcome {
-        self.transactions.spans()[transaction as usize].outcome
+        self.transactions.operation(entry.operation)
     }
 }
 

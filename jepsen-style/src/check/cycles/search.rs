@@ -287,3 +287,101 @@ fn has_adjacent(steps: &[(Node, EdgeKind)]) -> bool {
         steps[place].1.is_anti_dependency() && steps[next].1.is_anti_dependency()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use EdgeKind::{ReadWrite, TimedReadWrite, TimedWriteWrite, WriteRead, WriteWrite};
+    use proptest::prelude::*;
+
+    use super::super::graph::GraphBuilder;
+    use super::super::shortest::tests::costs_to;
+    use super::super::transactions::Span;
+    use super::*;
+    use crate::history::Outcome;
+
+    fn steps(kinds: &[EdgeKind]) -> Steps {
+        (0..).zip(kinds.iter().copied()).collect()
+    }
+
+    #[test]
+    fn a_cycle_is_of_the_kind_that_its_edges_make_it() {
+        for (kinds, kind) in [
+            (&[WriteWrite, TimedWriteWrite][..], CycleKind::G0),
+            (&[WriteRead, TimedWriteWrite], CycleKind::G1c),
+            (&[WriteRead, TimedReadWrite], CycleKind::GSingle),
+            (&[WriteWrite, ReadWrite], CycleKind::GSingle),
+            (
+                &[ReadWrite, WriteRead, TimedReadWrite, WriteWrite],
+                CycleKind::GNonadjacent,
+            ),
+        ] {
+            assert_eq!(kind_of(&steps(kinds)), kind, "{kinds:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_walk_that_comes_back_a_part_without_two_in_a_row_is_left() {
+        // Where 1 stands twice the walk parts: what lies between begins and ends with an anti-dependency.
+        let walk = vec![
+            (0, WriteRead),
+            (1, ReadWrite),
+            (2, WriteRead),
+            (3, ReadWrite),
+            (1, WriteWrite),
+        ];
+        assert!(!has_adjacent(&walk));
+        let left = without_repetition(walk);
+        assert_eq!(left, [(0, WriteRead), (1, WriteWrite)]);
+        // Here the part between is the good one.
+        let walk = vec![
+            (0, ReadWrite),
+            (1, WriteRead),
+            (2, WriteRead),
+            (1, WriteRead),
+            (3, ReadWrite),
+            (4, WriteWrite),
+        ];
+        let left = without_repetition(walk);
+        assert_eq!(left, [(1, WriteRead), (2, WriteRead)]);
+    }
+
+    #[test]
+    fn without_budget_it_is_not_known_whether_a_worse_cycle_is_there() {
+        let kinds = [ReadWrite, WriteRead, ReadWrite, WriteRead];
+        let mut builder = GraphBuilder::new(4, 4);
+        for (from, kind) in (0..).zip(kinds) {
+            builder.edge(from, kind, (from + 1) % 4);
+        }
+        let span = |process| Span {
+            process,
+            invoked: 0,
+            completed: 9,
+            outcome: Outcome::Ok,
+        };
+        let spans = [0, 1, 2, 3].map(span);
+        let component = Component::cut(&builder.build(), &spans, &[0, 1, 2, 3], &mut [0; 4]);
+        for (edges, undecided) in [(0, vec![Layer::Value]), (u64::MAX, vec![])] {
+            let outcome = search(&component, &mut Budget::new(edges));
+            let kinds: Vec<CycleKind> = outcome.cycles.iter().map(|cycle| cycle.kind).collect();
+            assert_eq!(kinds, [CycleKind::GNonadjacent]);
+            assert_eq!(outcome.undecided, undecided, "{edges}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_cycle_is_shorter_than_the_one_that_is_found(
+            drawn in prop::collection::vec((0_u32..7, 0_u32..7), 1..18)
+        ) {
+            let edges: Vec<(Node, Node)> = drawn.into_iter().filter(|(from, to)| from != to).collect();
+            let mut builder = GraphBuilder::new(7, edges.len());
+            for (from, to) in &edges {
+                builder.edge(*from, WriteWrite, *to);
+            }
+            let graph = builder.build();
+            let found = shortest_cycle(&graph, KindSet::ALL, |_| 1, &mut Budget::new(u64::MAX));
+            let least = (0..7).filter_map(|node| costs_to(&edges, node, 7, |_| 1)[node as usize]).min();
+            prop_assert_eq!(found.map(|cycle| index_u32(cycle.len())), least);
+        }
+    }
+}

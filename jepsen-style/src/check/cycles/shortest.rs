@@ -118,3 +118,104 @@ impl Pathfinder {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::super::graph::GraphBuilder;
+    use super::*;
+
+    const NODES: Node = 9;
+    /// Nodes from here on are helpers.
+    const TRANSACTIONS: Node = 6;
+
+    fn cost(node: Node) -> u32 {
+        u32::from(node < TRANSACTIONS)
+    }
+
+    /// What the cheapest way of at least one edge from each node to `goal` costs, found by trying again and again whether an
+    /// edge makes a way cheaper.
+    pub(in super::super) fn costs_to(
+        edges: &[(Node, Node)],
+        goal: Node,
+        nodes: Node,
+        cost: impl Fn(Node) -> u32,
+    ) -> Vec<Option<u32>> {
+        let mut least: Vec<Option<u32>> = vec![None; nodes as usize];
+        for _ in 0..=nodes {
+            for (from, to) in edges {
+                let on = if *to == goal {
+                    Some(0)
+                } else {
+                    least[*to as usize]
+                };
+                let way = on.map(|on| on + cost(*to));
+                let known = &mut least[*from as usize];
+                *known = match (*known, way) {
+                    (Some(known), Some(way)) => Some(known.min(way)),
+                    (known, way) => known.or(way),
+                };
+            }
+        }
+        least
+    }
+
+    proptest! {
+        /// Through helpers, which cost nothing, and back to where it began too.
+        #[test]
+        fn a_path_costs_what_the_cheapest_does(
+            drawn in prop::collection::vec((0..NODES, 0..NODES), 1..24),
+            pairs in prop::collection::vec((0..TRANSACTIONS, 0..TRANSACTIONS, 0_u32..6), 1..5),
+        ) {
+            let edges: Vec<(Node, Node)> = drawn.into_iter().filter(|(from, to)| from != to).collect();
+            let mut builder = GraphBuilder::new(NODES as usize, edges.len());
+            for (from, to) in &edges {
+                builder.edge(*from, EdgeKind::WriteRead, *to);
+            }
+            let graph = builder.build();
+            let territory = Territory { graph: &graph, allowed: KindSet::ALL, within: |_| true, cost };
+            // One pathfinder for all: what an earlier search left behind must not matter.
+            let mut pathfinder = Pathfinder::new(NODES as usize);
+            for (start, goal, bound) in pairs {
+                let least = costs_to(&edges, goal, NODES, cost)[start as usize].filter(|least| *least < bound);
+                let found = match pathfinder.path(&territory, start, goal, bound, &mut Budget::new(u64::MAX)) {
+                    Search::Found(path) => Some(path),
+                    Search::None => None,
+                    Search::Unknown => panic!("the budget is large"),
+                };
+                prop_assert_eq!(found.is_some(), least.is_some());
+                let Some(path) = found else { continue };
+                prop_assert_eq!(path[0].0, start);
+                let next = path.iter().skip(1).map(|(node, _)| *node).chain([goal]);
+                let steps: Vec<(Node, Node)> = path.iter().map(|(node, _)| *node).zip(next).collect();
+                prop_assert!(steps.iter().all(|step| edges.contains(step)), "{steps:?}");
+                let cost: u32 = steps.iter().map(|(_, to)| cost(*to)).sum();
+                prop_assert_eq!(Some(cost), least, "{:?}", path);
+            }
+        }
+    }
+
+    #[test]
+    fn a_search_without_budget_does_not_know() {
+        let mut builder = GraphBuilder::new(3, 2);
+        builder.edge(0, EdgeKind::WriteRead, 1);
+        builder.edge(1, EdgeKind::WriteRead, 2);
+        let graph = builder.build();
+        let territory = Territory {
+            graph: &graph,
+            allowed: KindSet::ALL,
+            within: |_| true,
+            cost,
+        };
+        let mut pathfinder = Pathfinder::new(3);
+        for (edges, is_found) in [(1, false), (2, true)] {
+            let mut budget = Budget::new(edges);
+            match pathfinder.path(&territory, 0, 2, u32::MAX, &mut budget) {
+                Search::Found(_) => assert!(is_found),
+                Search::None => panic!("there is a path"),
+                Search::Unknown => assert!(!is_found),
+            }
+        }
+    }
+}

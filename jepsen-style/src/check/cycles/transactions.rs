@@ -71,6 +71,11 @@ impl MicroOperation {
     pub const fn value(self) -> ValueId {
         self.payload
     }
+
+    /// The number of elements of a list read, without touching its elements.
+    pub(super) const fn list_length(self) -> usize {
+        self.length as usize
+    }
 }
 
 /// Who ran a transaction, when, and how it ended.
@@ -196,6 +201,22 @@ impl Transactions {
         start as usize..self.ends[index] as usize
     }
 
+    /// The micro-operation at a place of [`Self::all_operations`].
+    pub(super) fn operation(&self, place: u32) -> &MicroOperation {
+        &self.operations[place as usize]
+    }
+
+    /// How a transaction ended.
+    pub(super) fn outcome(&self, transaction: u32) -> Outcome {
+        self.spans[transaction as usize].outcome
+    }
+
+    /// For each transaction whether it committed.
+    pub(super) fn committed(&self) -> Vec<bool> {
+        let outcomes = self.spans.iter().map(|span| span.outcome);
+        outcomes.map(|outcome| outcome == Outcome::Ok).collect()
+    }
+
     /// The micro-operations of all transactions.
     pub(super) fn all_operations(&self) -> &[MicroOperation] {
         &self.operations
@@ -216,13 +237,6 @@ impl Transactions {
             payload,
             length,
         });
-    }
-}
-
-/// The number of elements of a list read without touching its elements.
-impl MicroOperation {
-    pub(super) const fn list_length(self) -> usize {
-        self.length as usize
     }
 }
 

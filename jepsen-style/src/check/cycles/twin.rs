@@ -404,6 +404,76 @@ fn register_pair(history: &History, first: usize, second: usize) -> Pair {
     pair
 }
 
+/// Whether what is told of the edge between two transactions is so, by the definitions.
+fn is_true(history: &History, first: usize, reason: Reason, second: usize) -> bool {
+    let wrote = |id: usize, key: KeyId, value: ValueId| {
+        history.writes(id).any(|write| write == (key.0, value))
+    };
+    let read = |id: usize, key: KeyId, value: Option<ValueId>| {
+        let mut reads = history.reads(id).into_iter();
+        reads.any(|(at, list)| at == key.0 && list.last().copied() == value)
+    };
+    // Where a value stands in the order that reads show; behind all if it is in none.
+    let place = |key: KeyId, value: ValueId| {
+        let order = longest(history, key.0);
+        let found = order.iter().position(|other| *other == value);
+        found.unwrap_or(usize::MAX)
+    };
+    // A register was read at the version that a value belongs to.
+    let read_version = |id: usize, key: KeyId, value: Option<ValueId>| {
+        let mut reads = external(history, id).into_iter();
+        let writer = |value: Option<ValueId>| value.map(|value| history.writer(key.0, value));
+        reads.any(|(at, other)| at == key.0 && writer(other) == writer(value))
+    };
+    match reason {
+        Reason::SameProcess { process } => {
+            history.before_in_process(first, second)
+                && history.transactions[first].span.process == process
+        }
+        Reason::CompletedBefore { completed, invoked } => {
+            history.before_in_time(first, second)
+                && completed == history.transactions[first].span.completed
+                && invoked == history.transactions[second].span.invoked
+        }
+        Reason::Read { key, value } => wrote(first, key, value) && read(second, key, Some(value)),
+        Reason::Overwrote {
+            key,
+            before,
+            after,
+            known,
+        } => {
+            let is_known = match known {
+                KnownFrom::Observation => {
+                    place(key, before) < place(key, after) && place(key, after) != usize::MAX
+                }
+                KnownFrom::NeverSeen => {
+                    place(key, before) != usize::MAX && place(key, after) == usize::MAX
+                }
+                KnownFrom::ReadBeforeWrite => read_version(second, key, Some(before)),
+                KnownFrom::RealTime => register_pair(history, first, second).timed_write,
+            };
+            wrote(first, key, before) && wrote(second, key, after) && is_known
+        }
+        Reason::Missed {
+            key,
+            seen,
+            missed,
+            known,
+        } => {
+            let after_seen = seen.map_or(0, |seen| place(key, seen).saturating_add(1));
+            let is_known = match known {
+                KnownFrom::Observation => {
+                    after_seen <= place(key, missed) && place(key, missed) != usize::MAX
+                }
+                KnownFrom::NeverSeen => place(key, missed) == usize::MAX,
+                KnownFrom::ReadBeforeWrite => seen.is_none() || read_version(second, key, seen),
+                KnownFrom::RealTime => register_pair(history, first, second).timed_anti,
+            };
+            read(first, key, seen) && wrote(second, key, missed) && is_known
+        }
+    }
+}
+
 /// The worst kind of cycle in each layer.
 fn worst_cycles(history: &History) -> BTreeMap<Layer, CycleKind> {
     let nodes: Vec<usize> = (0..history.transactions.len())
@@ -683,6 +753,22 @@ proptest! {
         if findings.verdict(IsolationLevel::StrictSerializable) == Verdict::Fail {
             let keeps = |first, second| history.before_in_time(first, second);
             prop_assert!(!has_order(&history, &keeps), "{findings:?} {history:#?}");
+        }
+    }
+
+    /// What a cycle tells of each of its edges is so.
+    #[test]
+    fn every_edge_of_a_cycle_is_as_it_is_told(seed in any::<u64>(), wounds in 0_usize..3, lists in any::<bool>()) {
+        let workload = if lists { Workload::ListAppend } else { Workload::Register };
+        let history = damaged(seed, workload, wounds);
+        let Some(findings) = findings(&history) else { return Ok(()) };
+        for evidence in findings.anomalies().values().flat_map(|found| &found.examples) {
+            let Evidence::Cycle(steps) = evidence else { continue };
+            for (place, step) in steps.iter().enumerate() {
+                let (first, second) = (step.transaction, steps[(place + 1) % steps.len()].transaction);
+                let is_true = is_true(&history, first.index(), step.reason, second.index());
+                prop_assert!(is_true, "{}: {:?} {:#?}", place, steps, history);
+            }
         }
     }
 

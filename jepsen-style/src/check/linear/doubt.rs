@@ -127,6 +127,11 @@ mod tests {
         assert!(doubt.is_within(ab, baa) && !doubt.is_within(baa, ab));
         assert!(doubt.is_within(Used::NONE, a) && !doubt.is_within(a, Used::NONE));
         assert!(!doubt.is_within(a, b) && !doubt.is_within(b, a));
+        // Two of one group are not within one of it and one of another.
+        doubt.give_back(1);
+        doubt.give_back(0);
+        let aa = doubt.use_one(a, 0);
+        assert!(!doubt.is_within(aa, ab) && !doubt.is_within(ab, aa));
     }
 
     #[test]

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::bounds::now;
 use super::plan::Plan;
-use super::search::{Foresight, Found, Stuck, search};
+use super::search::{Foresight, Found, search};
 use super::{Bounds, Linearizability, Partition};
-use crate::history::{History, Operation, Value};
+use crate::history::{History, Operation, Outcome, Value};
 use crate::model::{Decision, Model, OPEN, Timed};
 
 /// How many operations of the order before the failure are told.
@@ -19,6 +19,21 @@ const ORDER_TOLD: usize = 12;
 /// Objects with more operations are not cut to a prefix when an algorithm has already said why they fail.
 const CUT_AT_MOST: usize = 200_000;
 
+/// The calls of each object that is looked at.
+type Cells<C> = Vec<Vec<Timed<C>>>;
+
+/// The longest prefix that does not fail, and the shortest that does.
+struct Border<C> {
+    good: Cells<C>,
+    bad: Cells<C>,
+}
+
+/// An order, as numbers of operations, and states in which something was tried after it.
+struct Placed {
+    order: Vec<u32>,
+    states: Vec<String>,
+}
+
 /// Why a history is not linearizable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
@@ -26,7 +41,8 @@ pub struct Explanation {
     pub prefix: usize,
     /// The answer that makes the prefix fail; the last thing in it.
     pub culprit: Option<Bar>,
-    /// An order of what was placed before it: the longest linearizable prefix, its last part.
+    /// An order of the longest linearizable prefix, its last part. The culprit is in it if nothing else explains what came
+    /// before: then with another answer than it got.
     pub order: Vec<Bar>,
     /// The states in which the culprit was tried, and could not have its answer.
     pub states: Vec<String>,
@@ -93,7 +109,13 @@ impl Explanation {
         lines.push(format!("  {}", culprit.label));
         if !self.order.is_empty() {
             lines.push("an order of what came before (its end):".to_owned());
-            lines.extend(self.order.iter().map(|bar| format!("  {}", bar.label)));
+            lines.extend(self.order.iter().map(|bar| {
+                let aside = match bar == culprit {
+                    true => ", if it had been answered otherwise",
+                    false => "",
+                };
+                format!("  {}{aside}", bar.label)
+            }));
         }
         if !self.states.is_empty() {
             lines.push(format!(
@@ -116,7 +138,7 @@ impl<M: Model> Linearizability<M> {
         let Ok(parts) = self.parts(operations) else {
             return Explanation::unsought();
         };
-        let cells: Vec<Vec<Timed<M::Call>>> = match parts.keys.iter().position(|key| *key == part) {
+        let cells: Cells<M::Call> = match parts.keys.iter().position(|key| *key == part) {
             Some(number) => vec![parts.calls[number].clone()],
             None if self.partition == Partition::Off => parts.calls,
             None => return Explanation::unsought(),
@@ -124,11 +146,11 @@ impl<M: Model> Linearizability<M> {
         if cells.iter().map(Vec::len).sum::<usize>() > CUT_AT_MOST {
             return Explanation::unsought();
         }
-        let Some(prefix) = self.shortest_failing(&cells) else {
+        let Some(Border { good, bad }) = self.shortest_failing(operations, &cells) else {
             return Explanation::unsought();
         };
-        let plan = Plan::new(&self.model, &prefix);
-        let placed = self.placed(&plan);
+        let plan = Plan::new(&self.model, &bad);
+        let placed = self.placed(&plan, &good);
         let last = plan
             .returns
             .last()
@@ -151,24 +173,57 @@ impl<M: Model> Linearizability<M> {
         }
     }
 
-    /// Halves until the shortest prefix that fails is found; `None` if the search does not end within its bounds.
-    fn shortest_failing(&self, cells: &[Vec<Timed<M::Call>>]) -> Option<Vec<Vec<Timed<M::Call>>>> {
+    /// Halves until the border is found; `None` if a search does not end within its bounds.
+    fn shortest_failing(
+        &self,
+        operations: &[Operation],
+        cells: &Cells<M::Call>,
+    ) -> Option<Border<M::Call>> {
         let mut returns: Vec<u32> = cells.iter().flatten().map(|timed| timed.returned).collect();
         returns.retain(|returned| *returned != OPEN);
         returns.sort_unstable();
         let (mut good, mut bad) = (0, returns.len());
         while bad - good > 1 {
             let middle = good.midpoint(bad);
-            match self.is_legal(&cut(cells, returns[middle - 1]))? {
+            match self.is_legal(&self.cut(operations, cells, returns[middle - 1]))? {
                 true => good = middle,
                 false => bad = middle,
             }
         }
-        Some(cut(cells, *returns.get(bad.checked_sub(1)?)?))
+        let longer = *returns.get(bad.checked_sub(1)?)?;
+        let shorter = good.checked_sub(1).map_or(0, |last| returns[last]);
+        Some(Border {
+            good: self.cut(operations, cells, shorter),
+            bad: self.cut(operations, cells, longer),
+        })
     }
 
-    fn is_legal(&self, cells: &[Vec<Timed<M::Call>>]) -> Option<bool> {
-        if let [calls] = cells
+    /// The history up to the return at `end`. What had not begun is gone. What had not returned is read again as an operation
+    /// of unknown outcome: its answer is not yet there, and may be what tells that it came too late to help.
+    fn cut(&self, operations: &[Operation], cells: &Cells<M::Call>, end: u32) -> Cells<M::Call> {
+        let cut_one = |timed: &Timed<M::Call>| {
+            if timed.returned <= end || timed.is_open() {
+                return Some(timed.clone());
+            }
+            let mut operation = operations[timed.operation as usize].clone();
+            operation.outcome = Outcome::Unknown;
+            operation.output = Value::Nil;
+            let call = self.model.call(&operation).ok()??;
+            Some(Timed {
+                call,
+                returned: OPEN,
+                ..*timed
+            })
+        };
+        let cut_cell = |calls: &Vec<Timed<M::Call>>| {
+            let begun = calls.iter().filter(|timed| timed.invoked < end);
+            begun.filter_map(cut_one).collect()
+        };
+        cells.iter().map(cut_cell).collect()
+    }
+
+    fn is_legal(&self, cells: &Cells<M::Call>) -> Option<bool> {
+        if let [calls] = cells.as_slice()
             && let Some(decision) = self.model.decide(calls)
         {
             return Some(decision == Decision::Linearizable);
@@ -187,48 +242,92 @@ impl<M: Model> Linearizability<M> {
         }
     }
 
-    /// What could be placed of a prefix that fails with its last return. Without foresight the search is sure to come to
-    /// that return, but may not end; with it, it ends.
-    fn placed(&self, plan: &Plan<M::Call>) -> Stuck {
+    /// An order of what came before the last return of `plan`, and the states in which its call was tried. `good` is the
+    /// prefix that ends just before that return.
+    fn placed(&self, plan: &Plan<M::Call>, good: &Cells<M::Call>) -> Placed {
+        // Without foresight the search usually comes to that return, but may not end; with it, it ends.
         let bounds = Bounds::generous().within(std::time::Duration::from_secs(2));
         let mut found = search(&self.model, plan, Foresight::Ignore, &bounds, now());
         if !matches!(found, Found::Nothing(_)) {
-            found = search(
-                &self.model,
-                plan,
-                Foresight::Use,
-                &self.bounds.afresh(),
-                now(),
-            );
+            let bounds = self.bounds.afresh();
+            found = search(&self.model, plan, Foresight::Use, &bounds, now());
         }
-        let Found::Nothing(mut stuck) = found else {
-            return Stuck {
-                level: 0,
-                order: Vec::new(),
-                states: Vec::new(),
-            };
+        match found {
+            Found::Nothing(stuck) if stuck.level + 1 == plan.levels() => Placed {
+                order: plan.operations(&stuck.order),
+                states: stuck.states,
+            },
+            // The answer may make one of before impossible: then the search does not come as far as to its return.
+            _ => self.placed_before(plan, good),
+        }
+    }
+
+    /// An order of the prefix that does not fail, if there is one without the operation that makes it fail; otherwise one in
+    /// which that operation had another answer.
+    fn placed_before(&self, plan: &Plan<M::Call>, good: &Cells<M::Call>) -> Placed {
+        let mut placed = Placed {
+            order: Vec::new(),
+            states: Vec::new(),
         };
-        for entry in &mut stuck.order {
-            *entry = plan.entries[*entry as usize].operation;
+        let Some(last) = plan.returns.last() else {
+            return placed;
+        };
+        let last = plan.entries[*last as usize];
+        let mut others = good.clone();
+        for calls in &mut others {
+            calls.retain(|timed| timed.operation != last.operation);
         }
-        stuck
+        for cells in [&others, good] {
+            let plan = Plan::new(&self.model, cells);
+            let bounds = self.bounds.afresh();
+            let found = search(&self.model, &plan, Foresight::Use, &bounds, now());
+            let Found::Order(order) = found else { continue };
+            placed.order = plan.operations(&order);
+            let entries = order.iter().map(|entry| plan.entries[*entry as usize]);
+            let before = entries
+                .take_while(|entry| entry.operation != last.operation)
+                .filter(|entry| entry.cell == last.cell);
+            let state = before.fold(self.model.init(), |state, entry| {
+                let after = self.model.step(&state, &plan.calls[entry.call as usize]);
+                after.unwrap_or(state)
+            });
+            placed.states = vec![self.model.describe(&state)];
+            return placed;
+        }
+        placed
     }
 }
 
-/// The history up to the return at `end`: what had not returned by then is open, what had not begun is gone.
-fn cut<C: Clone>(cells: &[Vec<Timed<C>>], end: u32) -> Vec<Vec<Timed<C>>> {
-    let cut_one = |calls: &Vec<Timed<C>>| {
-        let begun = calls.iter().filter(|timed| timed.invoked < end).cloned();
-        begun
-            .map(|timed| Timed {
-                returned: if timed.returned > end {
-                    OPEN
-                } else {
-                    timed.returned
-                },
-                ..timed
-            })
-            .collect()
-    };
-    cells.iter().map(cut_one).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::read::{Format, read};
+    use crate::model::register::CasRegister;
+
+    #[test]
+    fn of_a_long_order_the_end_is_told() {
+        let mut log = String::new();
+        let mut one = |function: &str, value: u32| {
+            for kind in ["invoke", "ok"] {
+                log += &format!(
+                    "{{\"process\":1,\"type\":\"{kind}\",\"f\":\"{function}\",\"value\":{value}}}\n"
+                );
+            }
+        };
+        // A value comes again, so that it takes a search.
+        (0..40).for_each(|round| one("write", round % 30));
+        one("read", 30);
+        one("write", 77);
+        let history = read(log.as_bytes(), Some(Format::JsonLines)).unwrap();
+        let explanation =
+            Linearizability::of(CasRegister::default()).explain(&history, &Value::Nil);
+        assert_eq!(explanation.prefix, 41);
+        let told: Vec<usize> = explanation.order.iter().map(|bar| bar.operation).collect();
+        assert_eq!(told, (28..40).collect::<Vec<_>>());
+        assert_eq!(explanation.culprit.map(|bar| bar.operation), Some(40));
+        assert_eq!(
+            (explanation.states, explanation.open),
+            (vec!["9".to_owned()], vec![])
+        );
+    }
 }

@@ -212,6 +212,12 @@ impl<C: Clone + Eq + Hash> Plan<C> {
         before..self.entered[level as usize]
     }
 
+    /// The operations of entries.
+    pub(super) fn operations(&self, entries: &[u32]) -> Vec<u32> {
+        let operation = |entry: &u32| self.entries[*entry as usize].operation;
+        entries.iter().map(operation).collect()
+    }
+
     /// Bytes that the layout takes.
     pub(super) fn bytes(&self) -> u64 {
         let numbers = self.returns.len() + self.entered.len();

@@ -74,14 +74,32 @@ mod tests {
     use crate::history::read::{Format, read};
     use crate::model::register::CasRegister;
 
+    fn event(process: u32, kind: &str, function: &str, value: &str) -> String {
+        format!(
+            "{{\"process\":{process},\"type\":\"{kind}\",\"f\":\"{function}\",\"value\":{value}}}\n"
+        )
+    }
+
+    #[test]
+    fn what_nobody_knows_of_stays_or_a_good_read_would_look_bad() {
+        let log = [
+            event(1, "invoke", "write", "1"),
+            event(2, "invoke", "read", "null"),
+            event(2, "ok", "read", "1"),
+            event(2, "invoke", "read", "null"),
+            event(2, "ok", "read", "null"),
+        ];
+        let history = read(log.concat().as_bytes(), Some(Format::JsonLines)).unwrap();
+        let small = Linearizability::of(CasRegister::default()).shrink(&history, 1000);
+        assert_eq!(small, history);
+    }
+
     #[test]
     fn what_is_left_is_what_it_takes() {
         let mut log = String::new();
         let mut one = |process: u32, function: &str, asked: &str, answered: &str| {
             for (kind, value) in [("invoke", asked), ("ok", answered)] {
-                log += &format!(
-                    "{{\"process\":{process},\"type\":\"{kind}\",\"f\":\"{function}\",\"value\":{value}}}\n"
-                );
+                log += &event(process, kind, function, value);
             }
         };
         for round in 0..20 {

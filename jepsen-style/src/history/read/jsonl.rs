@@ -532,6 +532,15 @@ mod tests {
     }
 
     #[test]
+    fn a_column_counts_characters_and_not_their_bytes() {
+        let error = parse("{\"node\":\"zürich 😀\",\"process\":x}\n").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "line 1, column 30: expected a value, found 'x'"
+        );
+    }
+
+    #[test]
     fn what_is_cut_or_left_over_is_an_error() {
         for bad in [
             "{\"process\":1,\"type\":\"invoke\",\"f\":\"re",

@@ -492,3 +492,31 @@ fn text(value: &Value) -> Result<Text, String> {
         other => Err(format!("keys and values are strings, not {other}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_ends_before_its_end() {
+        let range = |key: &str, end: Option<&str>| Range {
+            key: key.into(),
+            end: end.map(Text::from),
+        };
+        let holds = |range: &Range| ["a", "b", "c"].map(|key| range.holds(&Text::from(key)));
+        assert_eq!(holds(&range("b", None)), [false, true, false]);
+        assert_eq!(holds(&range("a", Some("c"))), [true, true, false]);
+        assert_eq!(holds(&range("b", Some("\0"))), [false, true, true]);
+        assert_eq!(holds(&range("b", Some("b"))), [false, false, false]);
+    }
+
+    #[test]
+    fn each_result_is_of_the_orderings_that_it_names() {
+        let orderings = [Ordering::Less, Ordering::Equal, Ordering::Greater];
+        let holds = |wanted: Wanted| orderings.map(|field| wanted.is(field));
+        assert_eq!(holds(Wanted::Equal), [false, true, false]);
+        assert_eq!(holds(Wanted::Different), [true, false, true]);
+        assert_eq!(holds(Wanted::Less), [true, false, false]);
+        assert_eq!(holds(Wanted::Greater), [false, false, true]);
+    }
+}

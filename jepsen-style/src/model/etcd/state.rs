@@ -283,3 +283,70 @@ impl fmt::Display for State {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &str, value: &str, lease: i64) -> Request {
+        Request::Put {
+            key: key.into(),
+            value: value.into(),
+            lease,
+        }
+    }
+
+    fn delete(key: &str) -> Request {
+        Request::Delete(Range {
+            key: key.into(),
+            end: None,
+        })
+    }
+
+    /// The revision after all of `requests`, and each key with create, mod and version; none if one was refused.
+    fn after(requests: &[Request]) -> Option<String> {
+        let state = requests.iter().try_fold(State::at(1), |state, request| {
+            state.apply(request).map(|(after, _)| after)
+        })?;
+        let keys = state.keys.iter().map(|(key, stored)| {
+            let (create, modified, version) = (stored.create, stored.modified, stored.version);
+            format!(", {key} {create} {modified} {version}")
+        });
+        Some(state.revision.to_string() + &keys.collect::<String>())
+    }
+
+    fn is(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn a_key_counts_its_puts_from_when_it_was_created() {
+        let twice = [put("a", "1", 0), put("b", "1", 0), put("a", "2", 0)];
+        assert_eq!(after(&twice), is("4, a 2 4 2, b 3 3 1"));
+        let again = [put("a", "1", 0), delete("a"), put("a", "2", 0)];
+        assert_eq!(after(&again), is("4, a 4 4 1"));
+    }
+
+    #[test]
+    fn only_what_changes_something_makes_a_revision() {
+        assert_eq!(after(&[put("a", "1", 0), delete("a")]), is("3"));
+        assert_eq!(after(&[delete("a"), Request::Grant(7)]), is("1"));
+    }
+
+    #[test]
+    fn a_lease_must_be_there_and_takes_its_keys_with_it() {
+        assert_eq!(after(&[put("a", "1", 7)]), None);
+        assert_eq!(after(&[Request::Revoke(7)]), None);
+        assert_eq!(after(&[Request::KeepAlive(7)]), None);
+        assert_eq!(after(&[Request::Grant(7), Request::Grant(7)]), None);
+        let ended = [
+            Request::Grant(7),
+            put("a", "1", 7),
+            put("b", "1", 0),
+            Request::Revoke(7),
+        ];
+        assert_eq!(after(&ended), is("4, b 3 3 1"));
+        let gone = [&ended[..], &[put("c", "1", 7)]].concat();
+        assert_eq!(after(&gone), None);
+    }
+}
