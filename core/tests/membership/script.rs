@@ -119,7 +119,10 @@ fn run(world: &mut World, span: Duration) -> String {
     let mut output = String::new();
     while world.now < start + span {
         world.tick();
+        let mut steps = 0;
         while let Some(Plan::Step(step)) = world.plan() {
+            steps += 1;
+            assert!(steps < 40, "the planner goes in circles:\n{output}");
             let at = world.now.since(start).as_secs_f64();
             let _ = writeln!(output, "{at:6.2} s  {step}");
             world.apply(&step);

@@ -73,7 +73,7 @@ pub(crate) struct JoinArguments {
     #[arg(long, value_enum, default_value_t = Role::Any)]
     role: Role,
     /// Give up what a node of another cluster, or one that was removed, kept in the data directory: it is deleted once the cluster has
-    /// admitted this one, and not before.
+    /// admitted this one, and not before. A node that is a member already goes on, and nothing is deleted.
     #[arg(long)]
     wipe: bool,
     /// How long to try: a number with s, m, h or d behind it.

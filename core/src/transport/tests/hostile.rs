@@ -124,6 +124,7 @@ async fn handshake_that_dawdles_is_cut_off() {
 async fn whoever_dawdles_longest_makes_room_for_a_handshake() {
     let tight = ServerOptions {
         max_handshakes: 4,
+        handshake_timeout: Duration::from_secs(600),
         ..options()
     };
     let server = TestServer::start(tight).await;
@@ -133,12 +134,19 @@ async fn whoever_dawdles_longest_makes_room_for_a_handshake() {
     for _ in 0..4 {
         silent.push(R::connect(&server.address).await.unwrap());
     }
-    // The handshake of another would have to wait for ten seconds without it.
     let other = channel(&server);
     echo(&other, b"value").await.unwrap();
     let mut byte = [0];
-    assert_eq!(silent[0].read(&mut byte).await.unwrap_or(0), 0);
+    let cut = in_time(silent[0].read(&mut byte)).await;
+    assert_eq!(cut.unwrap_or(0), 0);
     echo(&served, b"value").await.unwrap();
+}
+
+/// What must happen long before anything else would make it happen.
+async fn in_time<T>(waited_for: impl Future<Output = T>) -> T {
+    let bound = Duration::from_secs(20);
+    let waited = crate::runtime::timeout::<R, _>(bound, waited_for).await;
+    waited.expect("it has to happen in time")
 }
 
 /// No protection, and everybody is a guest.
@@ -178,7 +186,7 @@ async fn guests_are_few_and_do_not_stay() {
     assert!(echo(&channel(&server), b"value").await.is_err());
     // Its life ends although it says nothing, and then there is room.
     let mut rest = Vec::new();
-    let _ = first.read_to_end(&mut rest).await;
+    let _ = in_time(first.read_to_end(&mut rest)).await;
     for _ in 0..1_000 {
         if echo(&channel(&server), b"value").await.is_ok() {
             return;
