@@ -71,6 +71,31 @@ fn the_exit_code_and_the_line_say_pass_or_fail() {
 }
 
 #[test]
+fn the_worst_of_all_files_decides() {
+    let (good, bad) = (
+        file("worst.good.jsonl", GOOD),
+        file("worst.bad.jsonl", &bad()),
+    );
+    let broken = file("worst.broken.jsonl", "{}");
+    let code = |files: &[&PathBuf]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_check"))
+            .args(["-o", "json", "--model", "register"])
+            .args(files)
+            .output()
+            .expect("the command starts");
+        // One line each, whatever became of the others.
+        assert_eq!(
+            output.stdout.split(|byte| *byte == b'\n').count(),
+            files.len() + 1
+        );
+        output.status.code().expect("it was not killed")
+    };
+    assert_eq!(code(&[&good, &good]), 0);
+    assert_eq!(code(&[&bad, &good]), 1);
+    assert_eq!(code(&[&broken, &bad, &good]), 65);
+}
+
+#[test]
 fn wrong_usage_ends_with_64() {
     let good = file("usage.jsonl", GOOD);
     assert_eq!(check("hope", &[], &good).0, 64);

@@ -40,8 +40,8 @@ pub(super) struct Territory<'a, Within: Fn(Node) -> bool, Cost: Fn(Node) -> u32>
 
 /// Memory of searches in one graph, so that a thousand short searches do not clear a million nodes each.
 pub(super) struct Pathfinder {
-    /// The search in which the node was last reached, its distance then, and the edge by which it was reached.
-    reached: Vec<(u32, u32, Node, EdgeKind)>,
+    /// The search in which the node was last reached, and the edge by which it was reached first.
+    reached: Vec<(u32, Node, EdgeKind)>,
     search: u32,
     open: VecDeque<(u32, Node)>,
 }
@@ -49,7 +49,7 @@ pub(super) struct Pathfinder {
 impl Pathfinder {
     pub(super) fn new(nodes: usize) -> Self {
         Self {
-            reached: vec![(0, 0, 0, EdgeKind::Relay); nodes],
+            reached: vec![(0, 0, EdgeKind::Relay); nodes],
             search: 0,
             open: VecDeque::new(),
         }
@@ -68,14 +68,10 @@ impl Pathfinder {
         self.search += 1;
         self.open.clear();
         self.open.push_back((0, start));
-        // A node is settled when it is taken from the queue at its least distance; entries made before a shorter way was
-        // found are passed over. The start counts as not reached, so that a path may come back to it.
+        // Nodes leave the queue by distance, and what it costs to enter a node is the same from everywhere: so the first way
+        // to a node is a shortest. The start counts as not reached, so that a path may come back to it.
         while let Some((distance, node)) = self.open.pop_front() {
             deadline::look();
-            let (search, least, ..) = self.reached[node as usize];
-            if search == self.search && least < distance && node != start {
-                continue;
-            }
             for edge in territory.graph.out(node) {
                 if budget.edges == 0 {
                     return Search::Unknown;
@@ -87,11 +83,10 @@ impl Pathfinder {
                 }
                 let cost = (territory.cost)(to);
                 let further = distance + cost;
-                let (search, least, ..) = self.reached[to as usize];
-                if further >= bound || search == self.search && least <= further {
+                if further >= bound || self.reached[to as usize].0 == self.search {
                     continue;
                 }
-                self.reached[to as usize] = (self.search, further, node, edge.kind());
+                self.reached[to as usize] = (self.search, node, edge.kind());
                 if to == goal && cost > 0 {
                     return Search::Found(self.trace(start, goal));
                 }
@@ -108,7 +103,7 @@ impl Pathfinder {
         let mut path = Vec::new();
         let mut node = goal;
         loop {
-            let (_, _, previous, kind) = self.reached[node as usize];
+            let (_, previous, kind) = self.reached[node as usize];
             path.push((previous, kind));
             node = previous;
             if node == start {
