@@ -586,6 +586,10 @@ impl AppendOrder<'_> {
         let mut best: Option<(usize, Reason)> = None;
         for read in self.steps(first, MicroKind::ReadList) {
             let list = self.transactions.elements(read);
+            if !self.longest(read.key).starts_with(list) {
+                // It has no place in the order, and no edge was made of it.
+                continue;
+            }
             for after in self
                 .steps(second, MicroKind::Append)
                 .filter(|after| after.key == read.key)
