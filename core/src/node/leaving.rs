@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::inner::Inner;
 use super::inviting::InviteError;
@@ -45,11 +45,19 @@ impl<R: Runtime> Inner<R> {
                 // It names the hosts under which clients reach this node.
                 tracing::warn!(error, "the certificate still names the old addresses");
             }
-            if let Err(status) = described {
-                tracing::debug!(
+            match described {
+                // It stays as it is until this node is configured otherwise.
+                Err(status) if status.code() == Code::InvalidArgument => {
+                    return tracing::warn!(
+                        status = status.message(),
+                        "the cluster does not take what this node says of itself"
+                    );
+                }
+                Err(status) => tracing::debug!(
                     status = status.message(),
                     "the member table could not be brought up to date; it is tried again"
-                );
+                ),
+                Ok(()) => {}
             }
             R::sleep(self.replica().timing().heartbeat() * 10).await;
         }

@@ -4,6 +4,7 @@ use crate::client::is_loopback;
 use crate::exit::Failure;
 use crate::settings::{LogFormat, Settings};
 use quorate::config::{ClientAccess, NodeConfig};
+use quorate::join::may_be_claimed;
 use quorate::membership::Policy;
 use quorate::raft::config::{DEFAULT_HEARTBEAT, Timing};
 use quorate::runtime::tokio::socket_path;
@@ -239,6 +240,7 @@ impl Errors {
                         "{flag} {address:?}: nobody can dial an address that means all of them"
                     );
                     self.require(!is_everywhere(&host), rule);
+                    self.claimable(&flag, address);
                 }
             }
             return addresses;
@@ -251,7 +253,17 @@ impl Errors {
             "{flag} is needed with --listen-{whom} on all addresses: others must know which to dial"
         );
         self.require(!is_everywhere(&host), rule);
-        vec![format!("{host}:{port}")]
+        let address = format!("{host}:{port}");
+        self.claimable(&flag, &address);
+        vec![address]
+    }
+
+    /// The cluster would not take it, and say so only in the log.
+    fn claimable(&mut self, flag: &str, address: &str) {
+        self.require(
+            may_be_claimed(address),
+            format!("{flag} {address:?}: a host is a name, an IPv4 address or an IPv6 address in brackets, and no name under quorate.internal"),
+        );
     }
 
     fn log(&mut self, level: Option<String>, format: Option<LogFormat>) -> Log {
@@ -386,6 +398,24 @@ mod tests {
             let itself =
                 |settings: &mut Settings| settings.advertise_peer = Some(vec![everywhere.into()]);
             assert!(check(itself).unwrap_err().contains("nobody can dial"));
+        }
+    }
+
+    #[test]
+    fn what_the_cluster_would_not_take_is_refused_at_the_start() {
+        for bad in ["10.0.0.300:1", "a b:1", "x.quorate.internal:1"] {
+            let typed = |settings: &mut Settings| {
+                settings.advertise_client = Some(vec![bad.into()]);
+            };
+            assert!(
+                check(typed).unwrap_err().contains("--advertise-client"),
+                "{bad}"
+            );
+            let derived = |settings: &mut Settings| settings.listen_peer = Some(bad.into());
+            assert!(
+                check(derived).unwrap_err().contains("--advertise-peer"),
+                "{bad}"
+            );
         }
     }
 
