@@ -3,7 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use std::time::Duration;
+
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::runtime::Instant;
+
+/// Lines of the log that refused handshakes may write at once, and in what span they earn one more: whoever knocks without
+/// end must not fill a disk with it.
+const MOST_LINES: u32 = 20;
+const LINE_EARNED_IN: Duration = Duration::from_secs(1);
 
 /// The open connections of one listener, by number.
 #[derive(Debug)]
@@ -20,6 +29,18 @@ struct Present {
     open: BTreeMap<u64, oneshot::Sender<()>>,
     /// Those whose handshake is not over; the oldest first, as numbers grow.
     shaking: BTreeSet<u64>,
+    refused: Refused,
+}
+
+/// What the log has said lately of refused handshakes.
+#[derive(Debug, Default)]
+struct Refused {
+    /// Lines written, less those that are long enough ago.
+    lines: u32,
+    /// Since when the next one is being earned.
+    since: Option<Instant>,
+    /// Refusals that were not written down.
+    unsaid: u64,
 }
 
 impl Present {
@@ -72,6 +93,25 @@ impl Lobby {
         self.present().end(number);
     }
 
+    /// A handshake was refused. Whether the log should say so, and then how many before it were passed over.
+    pub(super) fn refused(&self, now: Instant) -> Option<u64> {
+        let mut present = self.present();
+        let refused = &mut present.refused;
+        let since = *refused.since.get_or_insert(now);
+        let earned = now.since(since).as_secs() / LINE_EARNED_IN.as_secs();
+        if earned > 0 {
+            let earned = u32::try_from(earned).unwrap_or(u32::MAX);
+            refused.lines = refused.lines.saturating_sub(earned);
+            refused.since = Some(now);
+        }
+        if refused.lines == MOST_LINES {
+            refused.unsaid += 1;
+            return None;
+        }
+        refused.lines += 1;
+        Some(std::mem::take(&mut refused.unsaid))
+    }
+
     /// All are told to end.
     pub(super) fn say_goodbye(&self) {
         let everybody = std::mem::take(&mut *self.present());
@@ -88,6 +128,21 @@ impl Lobby {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_without_end_write_few_lines() {
+        let lobby = Lobby::new(1, 0);
+        let at = |seconds| Instant::from_start(Duration::from_secs(seconds));
+        let said = |now| {
+            (0..1_000)
+                .filter_map(|_| lobby.refused(now))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(said(at(0)), [0; 20]);
+        assert_eq!(said(at(3)), [980, 0, 0]);
+        assert!(said(at(3)).is_empty());
+        assert_eq!(said(at(1_000)).len(), 20);
+    }
 
     #[test]
     fn the_one_that_shakes_hands_for_longest_makes_room() {

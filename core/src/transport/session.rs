@@ -64,7 +64,10 @@ pub(super) async fn run<R, S, H>(
     let (protocol, stream, peer) = match greeted {
         Ok(Ok(greeted)) => greeted,
         Ok(Err(error)) => {
-            return tracing::info!(listener = name, remote, %error, "somebody was not let in");
+            if let Some(unsaid) = lobby.refused(R::now()) {
+                tracing::info!(listener = name, remote, %error, unsaid, "somebody was not let in");
+            }
+            return;
         }
         Err(_elapsed) => {
             return tracing::debug!(listener = name, remote, "handshake took too long");
