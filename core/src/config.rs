@@ -25,7 +25,7 @@ pub struct NodeConfig {
     pub failure_domain: String,
     /// What the planner aims at when this node leads; the same on every node.
     pub policy: Policy,
-    /// Raft's times, before they are fitted to the disk.
+    /// Raft's times, before they are fitted to the disk, and when its log is cut.
     pub timing: Timing,
     /// How clients are told apart from everybody else.
     pub client_access: ClientAccess,

@@ -14,7 +14,7 @@ use crate::membership::Role;
 use crate::proto::peer::ReportRequest;
 use crate::proto::store::{self, command::Body};
 use crate::raft::replica::Stores;
-use crate::runtime::Runtime;
+use crate::runtime::{Event, Runtime};
 
 /// How often a node looks whether its certificate is due for renewal.
 const RENEWAL_ROUND: Duration = Duration::from_secs(600);
@@ -99,6 +99,9 @@ impl<R: Runtime> Inner<R> {
                 replica.stop().await;
                 R::sleep(Duration::from_secs(1)).await;
             }
+            R::observe(|| Event::Recovered {
+                path: "raft started again",
+            });
             tracing::info!("raft runs again");
         }
     }
@@ -127,6 +130,9 @@ impl<R: Runtime> Inner<R> {
                     "the disk is nearly full: no writes are taken until there is room"
                 );
                 replica.set_full(true);
+                R::observe(|| Event::Recovered {
+                    path: "writes refused by a full disk",
+                });
                 if reserved && directory.release_reserve().is_ok() {
                     reserved = false;
                 }
@@ -134,6 +140,9 @@ impl<R: Runtime> Inner<R> {
                 tracing::info!(free, "there is room again: writes are taken");
                 reserved = directory.reserve(config.reserve_bytes).is_ok();
                 replica.set_full(false);
+                R::observe(|| Event::Recovered {
+                    path: "writes taken again after a full disk",
+                });
             }
             if replica.is_full() && replica.leads() {
                 self.let_one_with_room_lead().await;

@@ -2,7 +2,25 @@
 
 use std::time::Duration;
 
-/// The three times of Raft, from one number.
+/// When a snapshot is named and how much of the log stays behind it, in entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trimming {
+    /// After so many entries there is a new snapshot.
+    pub snapshot_every: u64,
+    /// So many entries that a snapshot covers are kept for followers that are a little behind.
+    pub keep: u64,
+}
+
+impl Trimming {
+    /// A snapshot is a durable point and nothing copied: often enough that a restart replays little, seldom enough that its
+    /// sync does not count. A follower that is a moment behind gets entries, not a snapshot.
+    pub const PRODUCTION: Self = Self {
+        snapshot_every: 20_000,
+        keep: 10_000,
+    };
+}
+
+/// The three times of Raft, from one number, and when its log is cut short.
 ///
 /// The defaults fit a local network and disks that sync within a few milliseconds: a leader that dies is replaced in about
 /// half a second. On a slow disk or a long line everything is scaled by the heartbeat alone, so that the proportions that
@@ -10,6 +28,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     heartbeat: Duration,
+    trimming: Trimming,
 }
 
 /// The heartbeat when nothing else is said.
@@ -23,7 +42,16 @@ impl Timing {
     /// From the heartbeat interval.
     #[must_use]
     pub const fn new(heartbeat: Duration) -> Self {
-        Self { heartbeat }
+        Self {
+            heartbeat,
+            trimming: Trimming::PRODUCTION,
+        }
+    }
+
+    /// The same times with a log that is cut at other lengths.
+    #[must_use]
+    pub const fn trimmed(self, trimming: Trimming) -> Self {
+        Self { trimming, ..self }
     }
 
     /// How often the leader tells that it is there.
@@ -48,6 +76,7 @@ impl Timing {
         } else {
             Self {
                 heartbeat: wanted / 3 + Duration::from_millis(1),
+                ..self
             }
         }
     }
@@ -63,6 +92,10 @@ impl Timing {
     pub fn raft_config(self) -> openraft::Config {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let (shortest, longest) = self.election();
+        let Trimming {
+            snapshot_every,
+            keep,
+        } = self.trimming;
         openraft::Config {
             cluster_name: "quorate".to_owned(),
             heartbeat_interval: millis(self.heartbeat),
@@ -71,13 +104,11 @@ impl Timing {
             // Bytes are bounded by the log's reads; this bounds the count for tiny entries.
             max_payload_entries: 2048,
             install_snapshot_timeout: 600_000,
-            // A durable point and nothing copied: often enough that a restart replays little, seldom enough that its sync
-            // does not count.
-            snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(20_000),
-            replication_lag_threshold: 30_000,
-            // A follower that is a moment behind gets entries, not a snapshot.
-            max_in_snapshot_log_to_keep: 10_000,
-            purge_batch_size: 1_000,
+            snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(snapshot_every),
+            // Who is further behind than the log is ever long gets a snapshot.
+            replication_lag_threshold: snapshot_every + keep,
+            max_in_snapshot_log_to_keep: keep,
+            purge_batch_size: (keep / 10).max(1),
             // A leader that can send but not hear would keep its followers quiet for ever.
             quorum_loss_probe_interval: Some(2 * millis(longest)),
             // One that comes back from a partition must not depose a leader that everyone else hears.
@@ -115,6 +146,41 @@ mod tests {
             (50, 150, 300)
         );
         assert_eq!(config.quorum_loss_probe_interval, Some(600));
+        assert_eq!(
+            (
+                config.snapshot_policy,
+                config.replication_lag_threshold,
+                config.max_in_snapshot_log_to_keep,
+                config.purge_batch_size
+            ),
+            (
+                openraft::SnapshotPolicy::LogsSinceLast(20_000),
+                30_000,
+                10_000,
+                1_000
+            )
+        );
+    }
+
+    #[test]
+    fn log_is_cut_where_it_is_said_on_a_slow_disk_too() {
+        let trimming = Trimming {
+            snapshot_every: 50,
+            keep: 7,
+        };
+        let timing = Timing::default().trimmed(trimming);
+        for timing in [timing, timing.fit_for(Duration::from_millis(400))] {
+            let config = timing.raft_config();
+            assert_eq!(
+                config.snapshot_policy,
+                openraft::SnapshotPolicy::LogsSinceLast(50)
+            );
+            assert_eq!(
+                (config.max_in_snapshot_log_to_keep, config.purge_batch_size),
+                (7, 1)
+            );
+            config.validate().expect("a valid configuration");
+        }
     }
 
     #[test]

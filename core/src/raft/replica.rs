@@ -766,7 +766,11 @@ impl<R: Runtime> Replica<R> {
         let me = self.peers.identity().node;
         let changed =
             metrics.wait_for(|metrics| metrics.current_leader.is_some_and(|leader| leader != me));
-        let _ = timeout::<R, _>(limit, changed).await;
+        if matches!(timeout::<R, _>(limit, changed).await, Ok(Ok(_))) {
+            R::observe(|| Event::Recovered {
+                path: "leadership handed over",
+            });
+        }
         Some(heir)
     }
 

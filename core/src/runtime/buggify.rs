@@ -2,7 +2,7 @@
 //!
 //! They stand where the order of things matters and where no fault of a disk or a link would strike by itself. Without the
 //! feature `buggify`, which only the simulators turn on, they are compiled to nothing: not even the names are left. A name is
-//! `buggify/` and what has just happened.
+//! `buggify/` and what has just happened. `tests/buggify.rs` sees to it that there is no other way to one.
 
 /// A point that may be passed late, or never.
 #[cfg(feature = "buggify")]
@@ -31,3 +31,11 @@ macro_rules! fails {
 }
 
 pub(crate) use {fails, stumble};
+
+/// What is shipped does not compile unless the points are nothing there: the runtime does not exist, and this is no `async`
+/// function.
+#[cfg(not(feature = "buggify"))]
+const _: () = {
+    stumble!(NoSuchRuntime, "buggify/nothing.there");
+    assert!(!fails!(NoSuchRuntime, "buggify/nothing.there"));
+};
