@@ -67,8 +67,10 @@ impl<R: Runtime> PeerService<R> {
         self.replica.raft().ok_or_else(not_running)
     }
 
-    /// Raft, when this node may vote: its memory was compared with that of its peers.
-    fn voting_raft(&self) -> Result<NodeRaft<R>, Status> {
+    /// Raft, once this node's memory was compared with that of its peers. Until then it takes nothing from a leader either: one
+    /// that has forgotten what it acknowledged would be caught lying, which openraft's leader does not survive in a debug build
+    /// and has no answer to in another.
+    fn compared_raft(&self) -> Result<NodeRaft<R>, Status> {
         if !self.replica.may_vote() {
             return Err(Status::unavailable(
                 "this node has yet to learn whether its log is what its peers remember",
@@ -146,7 +148,8 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
                 .map_err(malformed)?,
             leader_commit: message.committed.as_ref().map(convert::log_id_in),
         };
-        let answer = self.raft()?.append_entries(append).await.map_err(stopped)?;
+        let raft = self.compared_raft()?;
+        let answer = raft.append_entries(append).await.map_err(stopped)?;
         let outcome = match answer {
             AppendEntriesResponse::Success => append_response::Outcome::Success(peer::Nothing {}),
             AppendEntriesResponse::PartialSuccess(last) => {
@@ -170,7 +173,7 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
     ) -> Result<Response<peer::VoteResponse>, Status> {
         self.check(sender(&request)?, request.get_ref().route.as_ref())?;
         let answer = self
-            .voting_raft()?
+            .compared_raft()?
             .vote(vote_in(request.get_ref())?)
             .await
             .map_err(stopped)?;
@@ -183,7 +186,7 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
     ) -> Result<Response<peer::VoteResponse>, Status> {
         self.check(sender(&request)?, request.get_ref().route.as_ref())?;
         let answer = self
-            .voting_raft()?
+            .compared_raft()?
             .pre_vote(vote_in(request.get_ref())?)
             .await
             .map_err(stopped)?;
@@ -201,7 +204,7 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
             return Err(Status::invalid_argument("a snapshot begins with its head"));
         };
         self.check(sender, head.route.as_ref())?;
-        let raft = self.raft()?;
+        let raft = self.compared_raft()?;
         let vote = convert::required_vote(head.vote.as_ref()).map_err(malformed)?;
         let mut incoming = self.replica.receive_snapshot().map_err(stopped)?;
         while let Some(message) = parts.message().await? {
@@ -241,7 +244,7 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         let last = message.last.as_ref().map(convert::log_id_in);
         let transfer = TransferLeaderRequest::new(from, NodeId(message.to), last);
         let outcome = self
-            .voting_raft()?
+            .compared_raft()?
             .handle_transfer_leader(transfer)
             .await
             .map_err(stopped)?;
