@@ -13,8 +13,8 @@ use quorate::proto::etcdserverpb::kv_client::KvClient;
 use quorate::proto::etcdserverpb::request_op::Request;
 use quorate::proto::etcdserverpb::response_op::Response;
 use quorate::proto::etcdserverpb::{
-    Compare, MemberListRequest, PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseHeader,
-    TxnRequest,
+    CompactionRequest, Compare, MemberListRequest, PutRequest, RangeRequest, RangeResponse,
+    RequestOp, ResponseHeader, TxnRequest,
 };
 use quorate::proto::mvccpb::KeyValue;
 use quorate::runtime::Runtime;
@@ -30,6 +30,11 @@ const CLIENT_PORT: u16 = 7000;
 
 /// How long a client waits: several elections, and shorter than the faults that are to be seen through.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often history is compacted.
+const COMPACTED: Duration = Duration::from_secs(2);
+/// How many revisions are left then.
+const KEPT: i64 = 20;
 
 /// A client of one node.
 pub struct EtcdClient<R: Runtime> {
@@ -208,6 +213,28 @@ pub async fn voters<R: Runtime>(node: HostId) -> Option<BTreeSet<u64>> {
     let answer = cluster.member_list(request).await.ok()?.into_inner();
     let voting = answer.members.iter().filter(|member| !member.is_learner);
     Some(voting.map(|member| member.id).collect())
+}
+
+/// Has history compacted now and then, through one node after the other, as an API server does. Nobody reads what is gone:
+/// it makes work for nodes and changes no answer.
+pub async fn compact<R: Runtime>(nodes: Vec<HostId>) {
+    for node in nodes.iter().cycle() {
+        R::sleep(COMPACTED).await;
+        let mut kv = KvClient::new(channel::<R>(*node));
+        let Ok(answer) = kv.range(get(&"any".into(), &Value::Nil)).await else {
+            continue;
+        };
+        let revision = answer
+            .into_inner()
+            .header
+            .map_or(0, |header| header.revision);
+        let request = CompactionRequest {
+            revision: revision - KEPT,
+            physical: false,
+        };
+        // Refused when it is done already, or nobody leads; the next one will do.
+        let _ = kv.compact(request).await;
+    }
 }
 
 fn failure(status: &Status) -> Answer {

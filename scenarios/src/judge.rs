@@ -10,24 +10,27 @@ use quorate_jepsen_style::check::{Checker, Report, Verdict};
 use quorate_jepsen_style::history::{History, Outcome};
 use quorate_jepsen_style::model::etcd::Etcd;
 use quorate_reports::Counts;
+use quorate_sim::seed::Seed;
 
-use crate::scenario::Scenario;
+use crate::scenario::{Faults, Scenario};
 use crate::workload::FUNCTIONS;
 
 /// What a search may remember, where revisions alone do not decide. What does not fit is unknown, and never green.
 const MEMORY: u64 = 32 << 20;
 
 /// What a run left to be judged.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Evidence {
-    /// What clients asked and were told.
-    pub history: History,
+    /// What clients asked and were told, or why nobody knows.
+    pub history: Result<History, String>,
     /// What nodes broke, in words.
     pub findings: Vec<String>,
     /// What nodes panicked with.
     pub panics: Vec<String>,
     /// Why the cluster did not come together, if it did not.
     pub stuck: Option<String>,
+    /// Whether it had a right not to: what was done to it is more than it promises to survive.
+    pub had_a_right: bool,
     /// What the nodes show then, a line each.
     pub standing: String,
     /// How often each fault fired.
@@ -50,26 +53,45 @@ pub fn counts(history: &History) -> Counts {
     }
 }
 
-/// The verdict, with the reports of all judges.
+/// The verdict, with the reports of all judges. What was broken is heard whatever else is missing: without a history a run
+/// fails if anything else was found, and otherwise was not run.
 #[must_use]
-pub fn judge(scenario: &Scenario, evidence: &Evidence) -> Report {
-    let parts = [
+pub fn judge(scenario: &Scenario, seed: Seed, evidence: &Evidence) -> Report {
+    let mut parts = vec![
         ("invariants", invariants(evidence)),
-        ("liveness", liveness(evidence)),
-        (
-            "history",
-            Linearizability::of(Etcd::default())
-                .within(Bounds::generous().remembering(MEMORY))
-                .check(&evidence.history),
-        ),
-        ("coverage", coverage(scenario, evidence)),
+        ("liveness", liveness(scenario, evidence)),
     ];
-    Report::over(parts.map(|(name, part)| (name.to_owned(), part)).into())
+    let missing = match &evidence.history {
+        Ok(history) => {
+            parts.push(("history", linearizable(history)));
+            parts.push((
+                "coverage",
+                coverage(scenario, seed, history, &evidence.fired),
+            ));
+            None
+        }
+        Err(reason) => Some(reason),
+    };
+    let parts = parts.into_iter();
+    let report = Report::over(parts.map(|(name, part)| (name.to_owned(), part)).collect());
+    match missing {
+        Some(reason) if report.verdict != Verdict::Fail => Report::not_run(reason.clone()),
+        _ => report,
+    }
+}
+
+fn linearizable(history: &History) -> Report {
+    Linearizability::of(Etcd::default())
+        .within(Bounds::generous().remembering(MEMORY))
+        .check(history)
 }
 
 /// The first reason of the worst verdict, and all its evidence, in lines.
 #[must_use]
 pub fn words(report: &Report) -> (String, Vec<String>) {
+    if report.verdict == Verdict::NotRun {
+        return (report.reason.clone(), Vec::new());
+    }
     let blamed: Vec<(&String, &Report)> = report
         .parts
         .iter()
@@ -99,25 +121,37 @@ fn invariants(evidence: &Evidence) -> Report {
     }
 }
 
-fn liveness(evidence: &Evidence) -> Report {
+fn liveness(scenario: &Scenario, evidence: &Evidence) -> Report {
+    let must_refuse = scenario.faults == Faults::Amnesia;
     match &evidence.stuck {
+        None if must_refuse => {
+            Report::fail("it served, though most had forgotten what they promised")
+        }
         None => Report::pass(),
+        Some(_) if evidence.had_a_right && must_refuse => Report::pass(),
+        Some(reason) if evidence.had_a_right => Report::unknown(format!(
+            "too few could come together after the heal: {reason}"
+        )),
         Some(reason) => Report::fail(format!("not together after the heal: {reason}"))
             .with_witness(evidence.standing.lines().map(str::to_owned)),
     }
 }
 
-fn coverage(scenario: &Scenario, evidence: &Evidence) -> Report {
+fn coverage(
+    scenario: &Scenario,
+    seed: Seed,
+    history: &History,
+    fired: &BTreeMap<String, u64>,
+) -> Report {
     let answered = |function: &str| {
-        evidence
-            .history
+        history
             .clients()
             .any(|operation| operation.is_ok() && operation.function.as_str() == function)
     };
     if let Some(function) = FUNCTIONS.iter().find(|function| !answered(function)) {
         return Report::unknown(format!("no {function} was ever answered"));
     }
-    if !scenario.is_shown_by(|mark| evidence.fired.get(mark).copied().unwrap_or(0)) {
+    if !scenario.is_shown_by(seed, fired) {
         return Report::unknown("none of the faults that this is about has fired");
     }
     Report::pass()
@@ -142,14 +176,20 @@ mod tests {
 
     fn evidence(history: &str) -> Evidence {
         Evidence {
-            history: read(history.as_bytes(), None).unwrap(),
+            history: Ok(read(history.as_bytes(), None).unwrap()),
+            findings: Vec::new(),
+            panics: Vec::new(),
+            stuck: None,
+            had_a_right: false,
+            standing: String::new(),
             fired: [("power-lost".to_owned(), 1)].into(),
-            ..Evidence::default()
         }
     }
 
+    const SEED: Seed = Seed::new(1);
+
     fn verdict(name: &str, evidence: &Evidence) -> Verdict {
-        judge(find(name).unwrap(), evidence).verdict
+        judge(find(name).unwrap(), SEED, evidence).verdict
     }
 
     #[test]
@@ -161,12 +201,60 @@ mod tests {
     fn run_whose_faults_never_fired_is_unknown() {
         assert_eq!(verdict("partitions", &evidence(GOOD)), Verdict::Unknown);
         assert_eq!(verdict("smoke", &evidence(GOOD)), Verdict::Pass);
+        let silent = Evidence {
+            fired: BTreeMap::new(),
+            ..evidence(GOOD)
+        };
+        assert!(!find("swarm").unwrap().options(SEED).faults.is_empty());
+        assert_eq!(verdict("swarm", &silent), Verdict::Unknown);
+        assert_eq!(verdict("swarm", &evidence(GOOD)), Verdict::Pass);
+    }
+
+    #[test]
+    fn what_was_broken_is_heard_though_the_clients_never_came_back() {
+        let lost = Evidence {
+            history: Err("the clients did not come back".to_owned()),
+            ..evidence(GOOD)
+        };
+        assert_eq!(verdict("crash", &lost), Verdict::NotRun);
+        let broken = Evidence {
+            findings: vec!["one leader".to_owned()],
+            ..lost
+        };
+        let report = judge(find("crash").unwrap(), SEED, &broken);
+        assert_eq!(report.verdict, Verdict::Fail);
+        assert_eq!(words(&report).0, "invariants: one leader");
+    }
+
+    #[test]
+    fn cluster_that_had_a_right_to_be_stuck_is_no_bug_and_no_pass() {
+        let stuck = Evidence {
+            stuck: Some("n1 knows no leader".to_owned()),
+            had_a_right: true,
+            ..evidence(GOOD)
+        };
+        assert_eq!(verdict("crash", &stuck), Verdict::Unknown);
+        let forgotten = Evidence {
+            fired: [("disk-stale-image".to_owned(), 2)].into(),
+            ..stuck
+        };
+        assert_eq!(verdict("amnesia", &forgotten), Verdict::Pass);
+        let served = Evidence {
+            stuck: None,
+            ..forgotten.clone()
+        };
+        assert_eq!(verdict("amnesia", &served), Verdict::Fail);
+        let without_a_right = Evidence {
+            had_a_right: false,
+            ..forgotten
+        };
+        assert_eq!(verdict("amnesia", &without_a_right), Verdict::Fail);
     }
 
     #[test]
     fn run_in_which_nobody_was_answered_is_unknown() {
         let nothing = Evidence {
-            history: History::default(),
+            history: Ok(History::default()),
             ..evidence(GOOD)
         };
         assert_eq!(verdict("crash", &nothing), Verdict::Unknown);
@@ -191,7 +279,7 @@ mod tests {
         histories.push(GOOD.replace(r#""succeeded":true"#, r#""succeeded":false"#));
         for wrong in histories {
             assert_ne!(wrong, GOOD);
-            let report = judge(find("crash").unwrap(), &evidence(&wrong));
+            let report = judge(find("crash").unwrap(), SEED, &evidence(&wrong));
             assert_eq!(report.verdict, Verdict::Fail, "{wrong}");
             let (reason, lines) = words(&report);
             assert!(reason.starts_with("history: "), "{reason}");

@@ -4,7 +4,7 @@
 //! reader on the wrong side is what finds a node that answers from yesterday. They go on after the heal, and what they
 //! read then says whether anything acknowledged was lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -16,10 +16,12 @@ use quorate_jepsen_style::history::{History, Process, write};
 use quorate_jepsen_style::interpreter::{self, Settings};
 use quorate_reports::{RunReport, Verdict};
 use quorate_sim::cluster::Cluster;
+use quorate_sim::cpu::thread_cpu_time;
 use quorate_sim::determinism::Recording;
-use quorate_sim::disk::{DiskFaults, Rate};
-use quorate_sim::faults::Schedule;
+use quorate_sim::disk::{DiskFaults, Image, Rate};
+use quorate_sim::faults::{Atlas, Schedule};
 use quorate_sim::host::HostId;
+use quorate_sim::liveness::is_legitimate;
 use quorate_sim::madsim::MadsimWorld;
 use quorate_sim::runtime::Simulated;
 use quorate_sim::seed::Seed;
@@ -28,7 +30,7 @@ use quorate_sim::trace::{Detail, Digest, Keep, Place};
 use quorate_sim::turmoil::TurmoilWorld;
 use quorate_sim::world::{SimulatedTime, Simulation, World, simulate};
 
-use crate::client::{EtcdClient, voters};
+use crate::client::{EtcdClient, compact, voters};
 use crate::judge::{Evidence, counts, judge, words};
 use crate::scenario::{Faults, Scenario};
 use crate::world::WorldName;
@@ -72,9 +74,32 @@ pub fn run(scenario: &Scenario, seed: Seed, world: WorldName, keep: Keep) -> Run
     }
 }
 
+/// The report of a run that the harness could not carry out.
+#[must_use]
+pub fn not_run(scenario: &Scenario, seed: Seed, world: WorldName, reason: String) -> RunReport {
+    RunReport {
+        format: quorate_reports::run::FORMAT,
+        scenario: scenario.name.to_owned(),
+        seed: seed.number(),
+        world: world.name().to_owned(),
+        verdict: Verdict::NotRun,
+        reason,
+        evidence: Vec::new(),
+        trace_digest: String::new(),
+        trace_events: 0,
+        simulated_seconds: 0.0,
+        cpu_seconds: 0.0,
+        operations: counts(&History::default()),
+        faults: BTreeMap::new(),
+        recoveries: BTreeMap::new(),
+        options: scenario.options(seed).to_string(),
+        repeat: repeat(scenario, seed, world),
+    }
+}
+
 /// What is left when the world is gone.
 struct Left {
-    /// Nothing when the cluster never formed, or the clients never came back.
+    /// Nothing when the cluster never formed.
     lived: Result<Evidence, String>,
     recording: Recording,
     told: Vec<(String, u64)>,
@@ -85,8 +110,12 @@ struct Left {
 fn run_in<M: Simulator>(scenario: &Scenario, seed: Seed, world: WorldName, keep: Keep) -> Run {
     let left = simulate::<M, _>(seed, keep, |world| {
         let lived = live(scenario, seed, world);
-        if let Ok(evidence) = &lived {
-            note(world, &evidence.history);
+        if let Ok(Evidence {
+            history: Ok(history),
+            ..
+        }) = &lived
+        {
+            note(world, history);
         }
         let told = world.witness().told();
         Left {
@@ -100,13 +129,17 @@ fn run_in<M: Simulator>(scenario: &Scenario, seed: Seed, world: WorldName, keep:
             cpu: thread_cpu_time(),
         }
     });
-    let (verdict, reason, evidence_lines, evidence) = match left.lived {
+    let (verdict, reason, evidence_lines, history, faults) = match left.lived {
         Ok(evidence) => {
-            let report = judge(scenario, &evidence);
+            let report = judge(scenario, seed, &evidence);
             let (reason, lines) = words(&report);
-            (report.verdict, reason, lines, evidence)
+            let history = evidence.history.unwrap_or_default();
+            (report.verdict, reason, lines, history, evidence.fired)
         }
-        Err(reason) => (Verdict::NotRun, reason, Vec::new(), Evidence::default()),
+        Err(reason) => {
+            let (history, faults) = (History::default(), BTreeMap::new());
+            (Verdict::NotRun, reason, Vec::new(), history, faults)
+        }
     };
     let report = RunReport {
         format: quorate_reports::run::FORMAT,
@@ -120,15 +153,15 @@ fn run_in<M: Simulator>(scenario: &Scenario, seed: Seed, world: WorldName, keep:
         trace_events: left.recording.events,
         simulated_seconds: left.simulated.as_secs_f64(),
         cpu_seconds: left.cpu.as_secs_f64(),
-        operations: counts(&evidence.history),
-        faults: evidence.fired,
+        operations: counts(&history),
+        faults,
         recoveries: left.told.into_iter().collect(),
         options: scenario.options(seed).to_string(),
         repeat: repeat(scenario, seed, world),
     };
     Run {
         report,
-        history: evidence.history,
+        history,
         recording: left.recording,
     }
 }
@@ -140,8 +173,8 @@ fn live<M: Simulator>(
     world: &mut Simulation<M>,
 ) -> Result<Evidence, String> {
     let options = scenario.options(seed);
-    let nodes: Vec<HostId> = (1..=scenario.nodes).map(HostId::new).collect();
-    let machines = 1..=scenario.nodes + scenario.reserve;
+    let nodes: Vec<HostId> = (1..=options.nodes).map(HostId::new).collect();
+    let machines = 1..=options.nodes + options.reserve;
     let machines: Vec<HostId> = machines.map(HostId::new).collect();
     let mut plan = Schedule::new(&options, &machines, seed);
     world.plug(CLIENTS, Arc::new(|| Box::pin(async {})));
@@ -149,7 +182,10 @@ fn live<M: Simulator>(
 
     let mut cluster = Cluster::plug(world, options);
     let formed = cluster.form(FORMS);
-    formed.map_err(|reason| format!("the cluster does not form: {reason}"))?;
+    formed.map_err(|reason| {
+        let nodes = cluster.describe();
+        format!("the cluster does not form: {reason}\n{nodes}")
+    })?;
 
     if scenario.faults == Faults::Lies {
         let faults = DiskFaults {
@@ -161,17 +197,26 @@ fn live<M: Simulator>(
         }
     }
     let at_first = voting(cluster.world());
+    let atlas = Atlas::new(&nodes, seed);
+    let able: BTreeSet<HostId> = nodes.iter().copied().collect();
+    let compacting = compact::<Simulated<M::Substrate>>(nodes.clone());
+    let _ = cluster.world().spawn(CLIENTS, compacting);
     let asking = ask::<M>(scenario, seed, nodes);
     let answer = cluster.world().spawn(CLIENTS, asking);
-    cluster.suffer(&mut plan, scenario.suffers);
-    cluster.heal();
+    let mut able = able;
+    if scenario.faults == Faults::Amnesia {
+        forget(&mut cluster, &atlas, &mut able, scenario.suffers);
+    } else {
+        cluster.suffer(&mut plan, scenario.suffers);
+        cluster.heal();
+    }
     let bound = scenario.calm + PATIENCE * 2;
     let history = cluster.world().until(bound, |_| answer.take());
     let stuck = cluster.converge(scenario.converges).err();
     let standing = stuck.as_ref().map(|_| cluster.describe());
 
     let (findings, panics) = cluster.findings();
-    let history = history.ok_or_else(|| format!("the clients did not come back: {panics:?}"))?;
+    let history = history.unwrap_or_else(|| Err("the clients did not come back".to_owned()));
     let mut fired = cluster.world().fired();
     let at_last = voting(cluster.world());
     if let (Some(first), Some(last)) = (at_first, at_last) {
@@ -179,12 +224,15 @@ fn live<M: Simulator>(
         fired.extend((promoted > 0).then_some((ROLE_CHANGED, promoted as u64)));
     }
     Ok(Evidence {
-        history: history?,
+        history,
         findings: findings.iter().map(ToString::to_string).collect(),
         panics: panics
             .iter()
             .map(|(host, text)| format!("{host} panicked: {text}"))
             .collect(),
+        had_a_right: stuck
+            .as_ref()
+            .is_some_and(|reason| is_legitimate(reason, &atlas, &able)),
         stuck: stuck.map(|reason| reason.to_string()),
         standing: standing.unwrap_or_default(),
         fired: fired
@@ -192,6 +240,30 @@ fn live<M: Simulator>(
             .map(|(name, times)| (name.to_owned(), times))
             .collect(),
     })
+}
+
+/// Puts the disks of one more follower than can be spared back to what they were in the middle of this time. No operator
+/// helps: they are not able any more.
+fn forget<M: Simulator>(
+    cluster: &mut Cluster<'_, M>,
+    atlas: &Atlas,
+    able: &mut BTreeSet<HostId>,
+    time: Duration,
+) {
+    cluster.advance(time / 2);
+    let leader = cluster.leader().map(HostId::new);
+    let followers = able.iter().copied().filter(|host| Some(*host) != leader);
+    let forgetful: Vec<HostId> = followers.take(atlas.spare_failures() + 1).collect();
+    let disk = |world: &Simulation<M>, host| world.machine(host).disk().save();
+    let images: Vec<(HostId, Image)> = forgetful
+        .iter()
+        .map(|host| (*host, disk(cluster.world(), *host)))
+        .collect();
+    cluster.advance(time / 2);
+    for (host, image) in images {
+        cluster.world().put_back(host, image);
+        able.remove(&host);
+    }
 }
 
 /// Who votes, as the first node says.
@@ -277,11 +349,4 @@ impl<R: Runtime> interpreter::Runtime for Ticking<R> {
         // Dropping the handle lets it run on.
         drop(R::spawn(task));
     }
-}
-
-/// How long this thread has been on a processor; nothing where the system does not tell. A simulation is one thread.
-fn thread_cpu_time() -> Duration {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let nanos = told.and_then(|text| text.split(' ').next()?.parse().ok());
-    nanos.map_or(Duration::ZERO, Duration::from_nanos)
 }

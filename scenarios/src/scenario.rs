@@ -1,5 +1,6 @@
 //! A scenario as data.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate_sim::faults::Kind;
@@ -45,9 +46,12 @@ pub enum Faults {
         /// Counts of which at least one must have been seen, or the run has shown nothing.
         marks: &'static [&'static str],
     },
+    /// The disks of more followers than the cluster can spare are put back to an older state at once: more than any cluster
+    /// can survive. It has to refuse to serve.
+    Amnesia,
     /// Disks that sync nothing, and losses of power: more than any cluster can survive.
     Lies,
-    /// Whichever the seed draws of all that the cluster has to survive, as hard as it says.
+    /// Whichever the seed draws of all that the cluster has to survive, as hard as it says, on as many nodes as it says.
     Swarm,
 }
 
@@ -66,13 +70,16 @@ impl Scenario {
     /// Everything that a run of this scenario varies.
     #[must_use]
     pub fn options(&self, seed: Seed) -> Options {
+        if self.faults == Faults::Swarm {
+            return Options::wide_swarm(seed);
+        }
         let swarm = Options {
             reserve: self.reserve,
             ..Options::swarm(self.nodes, seed)
         };
         match self.faults {
             Faults::Swarm => swarm,
-            Faults::None => Options {
+            Faults::None | Faults::Amnesia => Options {
                 faults: Vec::new(),
                 drift_per_million: 0,
                 buggify: false,
@@ -100,13 +107,21 @@ impl Scenario {
         }
     }
 
-    /// Whether what fired is enough for the run to have shown something.
+    /// Whether what fired is enough for the run of this seed to have shown something.
+    ///
+    /// Of a scenario's marks any will do: that one seed sees all of them in a short run is luck. That a sample of seeds sees
+    /// each is asked by the test of the catalogue.
     #[must_use]
-    pub fn is_shown_by(&self, fired: impl Fn(&str) -> u64) -> bool {
+    pub fn is_shown_by(&self, seed: Seed, fired: &BTreeMap<String, u64>) -> bool {
+        let has_fired = |mark: &str| fired.get(mark).is_some_and(|times| *times > 0);
         match self.faults {
-            // A seed may draw no fault for a short run, and says so in the options.
-            Faults::None | Faults::Lies | Faults::Swarm => true,
-            Faults::Of { marks, .. } => marks.iter().any(|mark| fired(mark) > 0),
+            Faults::None | Faults::Lies => true,
+            Faults::Amnesia => has_fired("disk-stale-image"),
+            // A seed may draw no fault at all, and says so in the options.
+            Faults::Swarm => {
+                self.options(seed).faults.is_empty() || fired.values().any(|times| *times > 0)
+            }
+            Faults::Of { marks, .. } => marks.iter().any(|mark| has_fired(mark)),
         }
     }
 }

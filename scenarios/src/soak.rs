@@ -49,6 +49,7 @@ pub struct Tally {
     verdicts: BTreeMap<Verdict, u64>,
     operations: Counts,
     faults: BTreeMap<String, u64>,
+    recoveries: BTreeMap<String, u64>,
     simulated_seconds: f64,
     cpu_seconds: f64,
 }
@@ -64,8 +65,14 @@ impl Tally {
         self.operations.unknown += report.operations.unknown;
         self.simulated_seconds += report.simulated_seconds;
         self.cpu_seconds += report.cpu_seconds;
-        for (name, times) in &report.faults {
-            *self.faults.entry(name.clone()).or_default() += times;
+        let sums = [
+            (&mut self.faults, &report.faults),
+            (&mut self.recoveries, &report.recoveries),
+        ];
+        for (sum, counts) in sums {
+            for (name, times) in counts {
+                *sum.entry(name.clone()).or_default() += times;
+            }
         }
     }
 
@@ -95,11 +102,12 @@ impl Tally {
     /// All of it as one line of JSON.
     #[must_use]
     pub fn line(&self) -> String {
-        let faults: Vec<String> = self
-            .faults
-            .iter()
-            .map(|(name, times)| format!("\"{name}\":{times}"))
-            .collect();
+        let list = |counts: &BTreeMap<String, u64>| {
+            let items = counts
+                .iter()
+                .map(|(name, times)| format!("\"{name}\":{times}"));
+            items.collect::<Vec<_>>().join(",")
+        };
         let Counts {
             ok,
             failed,
@@ -107,7 +115,7 @@ impl Tally {
         } = self.operations;
         format!(
             "{{\"runs\":{},\"pass\":{},\"fail\":{},\"unknown\":{},\"not_run\":{},\"simulated_seconds\":{:.0},\"cpu_seconds\":{:.1},\
-             \"operations\":{{\"ok\":{ok},\"failed\":{failed},\"unknown\":{unknown}}},\"faults\":{{{}}}}}",
+             \"operations\":{{\"ok\":{ok},\"failed\":{failed},\"unknown\":{unknown}}},\"faults\":{{{}}},\"recoveries\":{{{}}}}}",
             self.runs(),
             self.count(Verdict::Pass),
             self.count(Verdict::Fail),
@@ -115,7 +123,8 @@ impl Tally {
             self.count(Verdict::NotRun),
             self.simulated_seconds,
             self.cpu_seconds,
-            faults.join(",")
+            list(&self.faults),
+            list(&self.recoveries)
         )
     }
 }

@@ -110,6 +110,49 @@ fn failure_of_the_harness_ends_with_3() {
     assert_eq!(output.status.code(), Some(3));
     let last = lines(&output).pop().expect("it prints something");
     assert_eq!(last, "again: chaos run smoke --seed 1 --world madsim");
+    let nowhere = ["--history", "/nonexistent/history.jsonl", "-o", "json"];
+    let output = chaos(&[&["run", "smoke"][..], &nowhere].concat());
+    assert_eq!(output.status.code(), Some(3));
+    let told = report(&output);
+    assert_eq!(told.verdict, Verdict::NotRun);
+    assert!(told.reason.contains("/nonexistent"), "{}", told.reason);
+    assert_eq!(told.repeat, "chaos run smoke --seed 1 --world madsim");
+}
+
+#[test]
+fn run_that_is_the_same_twice_says_so() {
+    let output = chaos(&["twice", "smoke", "--seed", "2", "--world", "turmoil"]);
+    assert_eq!(output.status.code(), Some(0));
+    let last = lines(&output).pop().expect("it prints something");
+    assert!(last.starts_with("the same twice: "), "{last}");
+}
+
+#[test]
+fn soak_prints_what_did_not_pass_and_counts_the_rest() {
+    let output = chaos(&["soak", "smoke", "--seeds", "1..3", "--world", "both"]);
+    assert_eq!(output.status.code(), Some(0));
+    let passed = lines(&output);
+    let [counted] = &passed[..] else {
+        panic!("nothing but the count: {passed:?}")
+    };
+    assert!(counted.starts_with(r#"{"runs":4,"pass":4,"fail":0,"#));
+    assert!(counted.contains(r#""recoveries":{"#), "{counted}");
+
+    let lying = [
+        "soak",
+        "lying-disks",
+        "--seeds",
+        "1..9",
+        "--world",
+        "madsim",
+    ];
+    let output = chaos(&[&lying[..], &["--until-found"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let found = lines(&output);
+    assert_eq!(found.len(), 2, "the first, and the count: {found:?}");
+    let told: RunReport = json::read(&found[0]).expect("a report");
+    assert_eq!((told.verdict, told.seed), (Verdict::Fail, 1));
+    assert!(found[1].starts_with(r#"{"runs":1,"pass":0,"fail":1,"#));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use quorate_sim::cluster::{Cluster, in_cluster};
+use quorate_sim::cpu::thread_cpu_time;
 use quorate_sim::faults::Schedule;
 use quorate_sim::madsim::MadsimWorld;
 use quorate_sim::options::Options;
@@ -136,12 +137,5 @@ fn hour<M: Simulator>() {
 
 /// What this thread has used, as the kernel counts it.
 fn cpu_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")
-        .expect("Linux tells the time of a thread");
-    let nanos: f64 = text
-        .split(' ')
-        .next()
-        .and_then(|field| field.parse().ok())
-        .expect("nanoseconds come first");
-    nanos / 1e9
+    thread_cpu_time().as_secs_f64()
 }

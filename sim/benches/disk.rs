@@ -3,6 +3,7 @@
 //! `cargo bench -p quorate-sim --bench disk`. A table by crash mode: cycles, transactions committed between crashes, what
 //! was lost of them (nothing: WAL with FULL), cycles in a CPU-second.
 
+use quorate_sim::cpu::thread_cpu_time;
 use quorate_sim::disk::{CrashMode, Disk};
 use quorate_sim::seed::Seed;
 use rand::RngExt;
@@ -28,14 +29,7 @@ fn main() {
 
 /// What this thread has used, as the kernel counts it.
 fn cpu_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")
-        .expect("Linux tells the time of a thread");
-    let nanos: f64 = text
-        .split(' ')
-        .next()
-        .and_then(|field| field.parse().ok())
-        .expect("nanoseconds come first");
-    nanos / 1e9
+    thread_cpu_time().as_secs_f64()
 }
 
 fn cycles(mode: CrashMode) -> (i64, u32) {

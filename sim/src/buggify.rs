@@ -142,8 +142,10 @@ mod tests {
             POINTS.iter().filter(quiet).count()
         };
         let silences: Vec<usize> = (0..20).map(silent).collect();
-        assert!(silences.iter().all(|count| *count > 0) || silences.contains(&0));
+        assert!(silences.iter().any(|count| *count > 0), "{silences:?}");
         assert!(silences.iter().any(|count| *count < POINTS.len()));
+        let distinct = silences.iter().collect::<std::collections::BTreeSet<_>>();
+        assert!(distinct.len() > 2, "how many differs by run: {silences:?}");
         let all: Vec<Stumble> = (0..40).flat_map(|run| met(1, run)).flatten().collect();
         let of = |kind: fn(&Stumble) -> bool| all.iter().filter(|stumble| kind(stumble)).count();
         let yields = of(|stumble| *stumble == Stumble::Yield);

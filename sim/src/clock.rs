@@ -3,6 +3,7 @@
 //! The monotonic clock drifts and may jump forward, as after a suspended virtual machine; it never goes back. The wall
 //! clock follows it, and beside that is offset by hand or strobes between two times.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate::runtime::{Instant, WallTime};
@@ -21,16 +22,36 @@ pub struct Strobe {
     pub millis: i64,
 }
 
+/// What may be wrong with clocks for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockTrouble {
+    /// They run faster or slower by so many millionths.
+    Drift(i32),
+    /// They jumped forward.
+    Jump(Duration),
+    /// Wall time is off by so many milliseconds.
+    Bump(i64),
+    /// Wall time goes forth and back.
+    Strobe(Strobe),
+}
+
+/// A trouble that began, to end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClockTroubleId(u64);
+
 /// The clocks of one machine.
 #[derive(Debug, Clone)]
 pub struct MachineClock {
     /// What the monotonic clock showed when its rate last changed, and when that was.
     shown: Duration,
     at: Duration,
-    /// How many of its seconds a million seconds take.
-    rate: u32,
+    /// By how many millionths it is too fast by itself.
+    own_drift: i32,
     wall_offset_millis: i64,
     strobe: Option<Strobe>,
+    /// What is wrong for a while, and since when. Several add up, and each ends by itself.
+    troubles: BTreeMap<ClockTroubleId, (Duration, ClockTrouble)>,
+    begun: u64,
 }
 
 impl MachineClock {
@@ -40,26 +61,45 @@ impl MachineClock {
         Self {
             shown: Duration::ZERO,
             at: Duration::ZERO,
-            rate: 1_000_000,
+            own_drift: 0,
             wall_offset_millis: 0,
             strobe: None,
+            troubles: BTreeMap::new(),
+            begun: 0,
         }
+    }
+
+    /// How many of its microseconds a second takes.
+    fn rate(&self) -> u32 {
+        let drifts = self.troubles.values().map(|(_, trouble)| match trouble {
+            ClockTrouble::Drift(per_million) => *per_million,
+            _ => 0,
+        });
+        let drift = drifts.fold(self.own_drift, i32::saturating_add);
+        1_000_000_u32.saturating_add_signed(drift).max(1)
     }
 
     /// The monotonic clock, when the world has run for `elapsed`.
     #[must_use]
     pub fn now(&self, elapsed: Duration) -> Instant {
         let real = elapsed.saturating_sub(self.at).as_nanos();
-        Instant::from_start(self.shown + nanos(real * u128::from(self.rate) / MILLION))
+        Instant::from_start(self.shown + nanos(real * u128::from(self.rate()) / MILLION))
     }
 
     /// The wall clock.
     #[must_use]
     pub fn wall(&self, elapsed: Duration) -> WallTime {
-        let strobed = self
-            .strobe
-            .filter(|strobe| elapsed.as_nanos() / strobe.period.as_nanos().max(1) % 2 == 1);
-        let offset = self.wall_offset_millis + strobed.map_or(0, |strobe| strobe.millis);
+        let strobed = |strobe: &Strobe| {
+            let odd = elapsed.as_nanos() / strobe.period.as_nanos().max(1) % 2 == 1;
+            if odd { strobe.millis } else { 0 }
+        };
+        let troubles = self.troubles.values().map(|(_, trouble)| match trouble {
+            ClockTrouble::Bump(millis) => *millis,
+            ClockTrouble::Strobe(strobe) => strobed(strobe),
+            ClockTrouble::Drift(_) | ClockTrouble::Jump(_) => 0,
+        });
+        let own = self.strobe.as_ref().map_or(0, strobed);
+        let offset = self.wall_offset_millis + own + troubles.sum::<i64>();
         let monotonic =
             i64::try_from(self.now(elapsed).since_start().as_millis()).unwrap_or(i64::MAX / 2);
         WallTime::from_millis(u64::try_from(EPOCH_MILLIS + monotonic + offset).unwrap_or(0))
@@ -68,14 +108,48 @@ impl MachineClock {
     /// How long the world has to run until the monotonic clock has gone on by `duration`: never too short.
     #[must_use]
     pub fn real(&self, duration: Duration) -> Duration {
-        nanos((duration.as_nanos() * MILLION).div_ceil(u128::from(self.rate.max(1))))
+        nanos((duration.as_nanos() * MILLION).div_ceil(u128::from(self.rate())))
     }
 
     /// Lets the clocks run faster or slower by so many millionths from now on.
     pub fn drift(&mut self, elapsed: Duration, per_million: i32) {
+        self.reach(elapsed);
+        self.own_drift = per_million;
+    }
+
+    /// What was shown until now stays, whatever the rate becomes.
+    fn reach(&mut self, elapsed: Duration) {
         self.shown = self.now(elapsed).since_start();
         self.at = elapsed;
-        self.rate = 1_000_000_u32.saturating_add_signed(per_million).max(1);
+    }
+
+    /// Something goes wrong, beside what is wrong already.
+    pub fn begin(&mut self, elapsed: Duration, trouble: ClockTrouble) -> ClockTroubleId {
+        self.reach(elapsed);
+        if let ClockTrouble::Jump(by) = trouble {
+            self.jump(by);
+        }
+        self.begun += 1;
+        let id = ClockTroubleId(self.begun);
+        self.troubles.insert(id, (elapsed, trouble));
+        id
+    }
+
+    /// One trouble ends, and wall time is as if it had not been; the monotonic clock keeps what it has gained or lost. Nothing
+    /// happens when a heal has ended it before.
+    pub fn end(&mut self, elapsed: Duration, id: ClockTroubleId) {
+        self.reach(elapsed);
+        let Some((since, trouble)) = self.troubles.remove(&id) else {
+            return;
+        };
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(0);
+        self.wall_offset_millis -= match trouble {
+            ClockTrouble::Drift(per_million) => {
+                millis(elapsed.saturating_sub(since)) * i64::from(per_million) / 1_000_000
+            }
+            ClockTrouble::Jump(by) => millis(by),
+            ClockTrouble::Bump(_) | ClockTrouble::Strobe(_) => 0,
+        };
     }
 
     /// Both clocks jump forward.
@@ -93,8 +167,10 @@ impl MachineClock {
         self.strobe = strobe;
     }
 
-    /// Wall time is right again and the rate, too; the monotonic clock keeps what it has gained or lost.
+    /// All troubles end: wall time is right again and the rate, too; the monotonic clock keeps what it has gained or lost.
     pub fn heal(&mut self, elapsed: Duration) {
+        self.reach(elapsed);
+        self.troubles.clear();
         self.drift(elapsed, 0);
         let ahead = i128::try_from(self.shown.as_millis()).unwrap_or(0)
             - i128::try_from(elapsed.as_millis()).unwrap_or(0);
@@ -147,6 +223,39 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn trouble_that_ends_ends_no_other() {
+        let mut clock = MachineClock::new();
+        let right = clock.wall(secs(0)).millis();
+        let after = |seconds: u64, off: i64| right + seconds * 1_000 + off.unsigned_abs();
+        let bump = clock.begin(secs(0), ClockTrouble::Bump(7_000));
+        let drift = clock.begin(secs(10), ClockTrouble::Drift(500_000));
+        let jump = clock.begin(secs(10), ClockTrouble::Jump(secs(3)));
+        assert_eq!(
+            clock.wall(secs(20)).millis(),
+            after(20, 7_000 + 5_000 + 3_000)
+        );
+        clock.end(secs(20), jump);
+        assert_eq!(clock.wall(secs(20)).millis(), after(20, 7_000 + 5_000));
+        clock.end(secs(20), drift);
+        assert_eq!(clock.wall(secs(30)).millis(), after(30, 7_000));
+        assert_eq!(
+            clock.now(secs(30)).since_start(),
+            secs(38),
+            "it never goes back"
+        );
+        let strobe = Strobe {
+            period: secs(1),
+            millis: 500,
+        };
+        let strobe = clock.begin(secs(30), ClockTrouble::Strobe(strobe));
+        clock.end(secs(30), bump);
+        assert_eq!(clock.wall(secs(31)).millis(), after(31, 500));
+        clock.heal(secs(31));
+        clock.end(secs(31), strobe);
+        assert_eq!(clock.wall(secs(31)).millis(), after(31, 0));
     }
 
     #[test]

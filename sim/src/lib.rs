@@ -20,9 +20,11 @@
 //! | `buggify.rs` | trouble at the named points of core |
 //! | `options.rs` | everything that a run varies, from the seed, in one line |
 //! | `invariants/` | what must hold at every moment, checked as it happens |
-//! | `cluster.rs` | a cluster of real nodes, driven in prose |
+//! | `cluster/` | a cluster of real nodes, driven in prose |
 //! | `liveness.rs` | whether a cluster has come together, or the first reason why not |
 //! | `determinism.rs` | two runs of one seed, compared |
+//! | `cpu.rs` | what a run costs |
+//! | `prelude.rs` | what most tests of clusters need |
 //! | `trace.rs` | what happened, and its digest |
 
 #[cfg(not(madsim))]
@@ -34,6 +36,7 @@ compile_error!(
 pub mod buggify;
 pub mod clock;
 pub mod cluster;
+pub mod cpu;
 pub mod determinism;
 pub mod disk;
 pub mod faults;
@@ -44,6 +47,7 @@ pub mod machine;
 pub mod madsim;
 pub mod net;
 pub mod options;
+pub mod prelude;
 pub mod runtime;
 pub mod seed;
 pub mod simulator;
@@ -52,3 +56,8 @@ mod sync;
 pub mod trace;
 pub mod turmoil;
 pub mod world;
+
+/// The README's test compiles as it is shown.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -31,8 +31,8 @@ pub struct NodeStatus {
     pub joint: bool,
     /// Why it does not write, if so.
     pub trouble: Option<String>,
-    /// The digest of its state, if it was asked.
-    pub digest: Option<String>,
+    /// The index up to which its state was digested, and the digest, if it was asked and answered.
+    pub digest: Option<(u64, String)>,
 }
 
 /// Whether a node is there.
@@ -68,6 +68,10 @@ pub enum NotYet {
         /// What it should have.
         wanted: u64,
     },
+    /// A node did not say what its state comes to.
+    NoDigest(HostId),
+    /// Nodes had applied different entries when their states were digested, so that nothing was compared.
+    NotLevel(HostId, HostId),
     /// States differ, though the same is applied.
     StatesDiffer(HostId, HostId),
     /// A change of the members has not come about.
@@ -93,6 +97,13 @@ impl fmt::Display for NotYet {
                 applied,
                 wanted,
             } => write!(f, "{host} has applied {applied} of {wanted}"),
+            Self::NoDigest(host) => write!(f, "{host} does not say what its state comes to"),
+            Self::NotLevel(one, other) => {
+                write!(
+                    f,
+                    "{one} and {other} were never seen level to compare states"
+                )
+            }
             Self::StatesDiffer(one, other) => write!(f, "the states of {one} and {other} differ"),
             Self::Unchanged(host, what) => write!(f, "{host} has not {what} yet"),
             Self::WriteFails(why) => write!(f, "a fresh write fails: {why}"),
@@ -134,14 +145,27 @@ pub fn converged(nodes: &[NodeStatus], wanted: u64) -> Result<(), NotYet> {
             });
         }
     }
-    let mut keepers = nodes.iter().filter(|node| node.keeps_log);
-    let Some(first) = keepers.next() else {
-        return Ok(());
-    };
-    let differs = keepers.find(|node| node.applied == first.applied && node.digest != first.digest);
-    differs.map_or(Ok(()), |node| {
-        Err(NotYet::StatesDiffer(first.host, node.host))
-    })
+    Ok(())
+}
+
+/// Whether the states of all nodes that keep one are equal. What was not compared is not equal: each must have said what
+/// its state comes to, after the same entries.
+///
+/// # Errors
+/// With the first reason why not.
+pub fn states_equal(nodes: &[NodeStatus]) -> Result<(), NotYet> {
+    let mut first: Option<(HostId, &(u64, String))> = None;
+    for node in nodes.iter().filter(|node| node.keeps_log) {
+        let digest = node.digest.as_ref().ok_or(NotYet::NoDigest(node.host))?;
+        let (host, expected) = *first.get_or_insert((node.host, digest));
+        if digest.0 != expected.0 {
+            return Err(NotYet::NotLevel(host, node.host));
+        }
+        if digest != expected {
+            return Err(NotYet::StatesDiffer(host, node.host));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a cluster that does not converge has a right not to: too few of its voters can be up. That states differ is
@@ -167,7 +191,7 @@ mod tests {
             voters: 3,
             joint: false,
             trouble: None,
-            digest: Some("d".to_owned()),
+            digest: Some((50, "d".to_owned())),
         }
     }
 
@@ -201,16 +225,34 @@ mod tests {
                 wanted: 50
             })
         );
-        assert_eq!(
-            with(|node| node.digest = None),
-            Err(NotYet::StatesDiffer(HostId::new(1), third))
-        );
         assert!(
             with(|node| node.trouble = Some("full".to_owned()))
                 .unwrap_err()
                 .to_string()
                 .contains("full")
         );
+    }
+
+    #[test]
+    fn what_was_not_compared_is_not_equal() {
+        let with = |digest: Option<(u64, &str)>| {
+            let mut nodes = [node(1), node(2), node(3)];
+            nodes[2].digest = digest.map(|(index, digest)| (index, digest.to_owned()));
+            states_equal(&nodes)
+        };
+        let (first, third) = (HostId::new(1), HostId::new(3));
+        assert_eq!(with(Some((50, "d"))), Ok(()));
+        assert_eq!(
+            with(Some((50, "e"))),
+            Err(NotYet::StatesDiffer(first, third))
+        );
+        assert_eq!(with(Some((51, "e"))), Err(NotYet::NotLevel(first, third)));
+        assert_eq!(with(None), Err(NotYet::NoDigest(third)));
+        let silent = [1, 2, 3].map(|number| NodeStatus {
+            digest: None,
+            ..node(number)
+        });
+        assert_eq!(states_equal(&silent), Err(NotYet::NoDigest(first)));
     }
 
     #[test]

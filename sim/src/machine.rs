@@ -47,6 +47,8 @@ pub struct Machine {
 #[derive(Default)]
 struct Gate {
     paused: bool,
+    /// How often it was.
+    pauses: u64,
     waiting: BTreeMap<u64, Waker>,
     tasks: u64,
 }
@@ -103,7 +105,15 @@ impl Machine {
 
     /// Stops polling its tasks. Its clocks run on and its kernel goes on receiving.
     pub fn pause(&self) {
-        guard(&self.gate).paused = true;
+        let mut gate = guard(&self.gate);
+        gate.paused = true;
+        gate.pauses += 1;
+    }
+
+    /// How often it was paused: the number of the last time.
+    #[must_use]
+    pub fn pauses(&self) -> u64 {
+        guard(&self.gate).pauses
     }
 
     /// Polls its tasks again.

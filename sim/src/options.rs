@@ -2,11 +2,13 @@
 //!
 //! A *swarm* run does not have every fault at a little of each: which faults exist at all is drawn first, and how hard
 //! each is second. Runs without partitions find what partitions hide, and the other way round. Speeds of disks and links
-//! are no faults; they are drawn for each machine, because several bugs show only when one disk is slower than the rest.
+//! are no faults; they are drawn as well, because several bugs show only when one disk is slower than the rest, or one link.
+//! So is how soon a log is cut short: at production's length no run would ever see a snapshot.
 
 use std::fmt;
 use std::time::Duration;
 
+use quorate::raft::config::Trimming;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
@@ -27,6 +29,10 @@ pub struct Options {
     pub delay_least: Duration,
     /// And at most this long.
     pub delay_most: Duration,
+    /// Between these two machines so much longer, both ways.
+    pub long_link: Option<(u16, u16, Duration)>,
+    /// When logs are cut short.
+    pub trimming: Trimming,
     /// Which faults exist, each with its weight against the others.
     pub faults: Vec<(Kind, u32)>,
     /// The mean time between two faults.
@@ -49,6 +55,8 @@ impl Options {
             disks: vec![DiskSpeed::syncing_in(Duration::from_millis(1)); nodes.into()],
             delay_least: Duration::from_micros(200),
             delay_most: Duration::from_millis(2),
+            long_link: None,
+            trimming: Trimming::PRODUCTION,
             faults: Vec::new(),
             fault_every: Duration::from_secs(3600),
             fault_lasts: Duration::ZERO,
@@ -57,16 +65,22 @@ impl Options {
         }
     }
 
-    /// Crashes and nothing else, on machines whose speeds the seed draws: the run to start an investigation with.
+    /// The same on a cluster whose size the seed draws as well, with machines in reserve and members that come and go for some.
     #[must_use]
-    pub fn lite(nodes: u16, seed: Seed) -> Self {
-        let mut rng = seed.labelled("options").rng();
-        Self {
-            faults: vec![(Kind::Crash, 1)],
-            fault_every: Duration::from_secs(3),
-            fault_lasts: Duration::from_secs(1),
-            ..Self::drawn(nodes, &mut rng)
+    pub fn wide_swarm(seed: Seed) -> Self {
+        let mut rng = seed.labelled("shape").rng();
+        let nodes = [3, 3, 3, 4, 5][rng.random_range(0..5)];
+        let reserve = [0, 0, 0, 1, 2][rng.random_range(0..5)];
+        let mut options = Self {
+            reserve,
+            ..Self::swarm(nodes, seed)
+        };
+        if reserve > 0 {
+            let changes = [Kind::Join, Kind::Leave, Kind::Remove];
+            let weighed = changes.map(|kind| (kind, rng.random_range(1..=8)));
+            options.faults.extend(weighed);
         }
+        options
     }
 
     /// Any of the faults that the cluster has to survive, as hard as the seed says.
@@ -112,10 +126,26 @@ impl Options {
             }
         };
         let delay_least = Duration::from_micros(rng.random_range(50..2000));
+        let delay_most = delay_least + Duration::from_micros(rng.random_range(100..15_000));
+        let long_link = (nodes > 1 && rng.random_bool(0.3)).then(|| {
+            let one = rng.random_range(1..nodes);
+            let other = rng.random_range(one + 1..=nodes);
+            (one, other, Duration::from_millis(rng.random_range(2..12)))
+        });
+        let trimming = if rng.random_bool(0.6) {
+            Trimming {
+                snapshot_every: rng.random_range(20..150),
+                keep: rng.random_range(0..40),
+            }
+        } else {
+            Trimming::PRODUCTION
+        };
         Self {
             disks: (0..nodes).map(disk).collect(),
             delay_least,
-            delay_most: delay_least + Duration::from_micros(rng.random_range(100..15_000)),
+            delay_most,
+            long_link,
+            trimming,
             ..Self::none(nodes)
         }
     }
@@ -127,11 +157,15 @@ impl fmt::Display for Options {
         for (index, disk) in self.disks.iter().enumerate() {
             write!(f, "{}{:?}", if index == 0 { "" } else { "," }, disk.sync)?;
         }
-        write!(
-            f,
-            " delay={:?}..{:?} faults=",
-            self.delay_least, self.delay_most
-        )?;
+        write!(f, " delay={:?}..{:?} ", self.delay_least, self.delay_most)?;
+        if let Some((one, other, longer)) = self.long_link {
+            write!(f, "long={one}-{other}:{longer:?} ")?;
+        }
+        let Trimming {
+            snapshot_every,
+            keep,
+        } = self.trimming;
+        write!(f, "snapshots={snapshot_every} keep={keep} faults=")?;
         for (index, (kind, weight)) in self.faults.iter().enumerate() {
             write!(
                 f,
@@ -190,5 +224,30 @@ mod tests {
                 .any(|disk| disk.sync != options.disks[0].sync)
         });
         assert!(uneven.count() > 40, "one slow disk is a common case");
+        let cut = all
+            .iter()
+            .filter(|options| options.trimming != Trimming::PRODUCTION);
+        assert!(
+            (80..160).contains(&cut.count()),
+            "logs are cut in most runs"
+        );
+        let long = all.iter().filter(|options| options.long_link.is_some());
+        assert!((30..100).contains(&long.count()));
+    }
+
+    #[test]
+    fn wide_swarms_have_all_sizes_and_members_come_and_go_only_where_machines_stand_by() {
+        let all: Vec<Options> = (0..100)
+            .map(|seed| Options::wide_swarm(Seed::new(seed)))
+            .collect();
+        let sizes: BTreeSet<u16> = all.iter().map(|options| options.nodes).collect();
+        assert_eq!(sizes, BTreeSet::from([3, 4, 5]));
+        for options in &all {
+            let changes = options.faults.iter().any(|(kind, _)| *kind == Kind::Leave);
+            assert_eq!(changes, options.reserve > 0);
+            assert_eq!(options.disks.len(), usize::from(options.nodes));
+        }
+        let moving = all.iter().filter(|options| options.reserve > 0);
+        assert!((20..60).contains(&moving.count()));
     }
 }

@@ -3,7 +3,7 @@
 //! [`World`] is what a scenario needs and what real processes can offer as well, each in its own way, or say that they
 //! cannot; [`SimulatedTime`] is what only a simulation has. [`Simulation`] is both, over either simulator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -12,11 +12,12 @@ use std::time::Duration;
 use quorate::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use crate::disk::{CrashMode, DiskSpeed, seed_sqlite};
+use crate::clock::ClockTroubleId;
+use crate::disk::{CrashMode, Image, TroubleId, seed_sqlite};
 use crate::host::HostId;
 use crate::invariants::Witness;
 use crate::machine::{Ambient, Life, Machine};
-use crate::net::{Effect, Network, Rule, RuleId};
+use crate::net::{Network, Rule, RuleId};
 use crate::runtime::Simulated;
 use crate::seed::Seed;
 use crate::simulator::{MachineFuture, Simulator, Software};
@@ -99,14 +100,14 @@ pub enum Later {
     Mend(Vec<RuleId>),
     /// A machine is started.
     Start(HostId),
-    /// A machine is resumed.
-    Resume(HostId),
-    /// A disk gets its speed back.
-    DiskSpeed(HostId, DiskSpeed),
-    /// A disk's faults end.
-    HealDisk(HostId),
-    /// A clock is right again.
-    HealClock(HostId),
+    /// The power of a machine goes and comes back over this older image of its disk.
+    PutBack(HostId, Box<Image>),
+    /// A machine is resumed, if it is still the pause of this number.
+    Resume(HostId, u64),
+    /// A trouble of a disk ends.
+    EndDiskTrouble(HostId, TroubleId),
+    /// A trouble of a clock ends.
+    EndClockTrouble(HostId, ClockTroubleId),
 }
 
 /// A simulated world over the simulator `M`.
@@ -122,6 +123,8 @@ pub struct Simulation<M: Simulator> {
     fired: BTreeMap<&'static str, u64>,
     /// Machines that are started again so long after their fuse has cut their power.
     restarts: BTreeMap<HostId, Duration>,
+    /// Machines whose disks were put back to an older image.
+    put_back: BTreeSet<HostId>,
     crash_modes: rand::rngs::SmallRng,
 }
 
@@ -164,6 +167,7 @@ impl<M: Simulator> Simulation<M> {
             planned: 0,
             fired: BTreeMap::new(),
             restarts: BTreeMap::new(),
+            put_back: BTreeSet::new(),
             crash_modes: seed.labelled("crash modes").rng(),
         }
     }
@@ -299,6 +303,20 @@ impl<M: Simulator> Simulation<M> {
         self.agenda.insert((self.now() + delay, self.planned), what);
     }
 
+    /// Cuts the power of a machine and starts it over an older image of its disk, which owes nothing of what it promised since.
+    pub fn put_back(&mut self, host: HostId, image: Image) {
+        let _ = self.crash(host, CrashMode::Nothing);
+        self.machine(host).disk().restore(image);
+        self.witness.forget(host);
+        self.put_back.insert(host);
+        let _ = self.start(host);
+    }
+
+    /// Machines whose disks were put back, once.
+    pub fn take_put_back(&mut self) -> BTreeSet<HostId> {
+        std::mem::take(&mut self.put_back)
+    }
+
     /// Starts a machine again so long after its disk's fuse has cut its power.
     pub fn start_when_dark(&mut self, host: HostId, delay: Duration) {
         self.restarts.insert(host, delay);
@@ -312,10 +330,11 @@ impl<M: Simulator> Simulation<M> {
         }
     }
 
-    /// How often each fault fired, those of the disks included.
+    /// How often each fault fired, those of the disks included; of what is done to links, how many messages it struck.
     #[must_use]
     pub fn fired(&self) -> BTreeMap<&'static str, u64> {
         let mut fired = self.fired.clone();
+        fired.extend(self.network.struck());
         for slot in self.slots.values() {
             for (fault, times) in slot.machine.disk().fired() {
                 *fired.entry(fault.name()).or_default() += times;
@@ -360,10 +379,16 @@ impl<M: Simulator> Simulation<M> {
             match entry.remove() {
                 Later::Mend(rules) => drop(self.mend(&rules)),
                 Later::Start(host) => drop(self.start(host)),
-                Later::Resume(host) => drop(self.resume(host)),
-                Later::DiskSpeed(host, speed) => self.machine(host).disk().set_speed(speed),
-                Later::HealDisk(host) => self.machine(host).disk().heal(),
-                Later::HealClock(host) => self.machine(host).clock().heal(self.now()),
+                Later::PutBack(host, image) => self.put_back(host, *image),
+                Later::Resume(host, pause) => {
+                    if self.machine(host).pauses() == pause {
+                        let _ = self.resume(host);
+                    }
+                }
+                Later::EndDiskTrouble(host, trouble) => self.machine(host).disk().end(trouble),
+                Later::EndClockTrouble(host, trouble) => {
+                    self.machine(host).clock().end(self.now(), trouble);
+                }
             }
         }
     }
@@ -552,6 +577,9 @@ impl<M: Simulator> World for Simulation<M> {
         }
         slot.machine.disk().wipe();
         self.witness.forget(host);
+        // An older image would be of another member.
+        self.agenda
+            .retain(|_, later| !matches!(later, Later::PutBack(of, _) if *of == host));
         self.count(Place::Host(host), "wipe", String::new());
         Outcome::Installed
     }
@@ -560,16 +588,10 @@ impl<M: Simulator> World for Simulation<M> {
         let Some(first) = rules.first() else {
             return (Outcome::Skipped("no link is meant"), Vec::new());
         };
-        let fault = match first.effect {
-            Effect::Block => "link-blocked",
-            Effect::Forget => "link-forgotten",
-            Effect::Refuse => "link-refused",
-            Effect::Delay { .. } => "link-delay",
-            Effect::LongTail { .. } => "link-long-tail",
-            Effect::Loss { .. } => "link-loss",
-            Effect::Bandwidth { .. } => "link-bandwidth",
-        };
-        self.count(Place::World, fault, format!("{rules:?}"));
+        // It is counted when it strikes, not when it is made.
+        let detail = Detail::Text(format!("{rules:?}"));
+        self.trace
+            .record(self.now(), Place::World, first.effect.name(), detail);
         (Outcome::Installed, self.network.add(rules))
     }
 
@@ -588,6 +610,9 @@ impl<M: Simulator> World for Simulation<M> {
         let now = self.now();
         self.network.heal();
         self.set_buggify(false);
+        // What was to end by itself may; what was still to be destroyed is not.
+        self.agenda
+            .retain(|_, later| !matches!(later, Later::PutBack(..)));
         for slot in self.slots.values() {
             slot.machine.clock().heal(now);
             slot.machine.disk().heal();

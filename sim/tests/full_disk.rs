@@ -37,6 +37,14 @@ fn leader_with_a_full_disk_lets_another_lead<M: Simulator>() {
         assert_eq!(cluster.get(full, "key").as_deref(), Some("meanwhile"));
         cluster.put(full, "key", "after").expect("acknowledged");
         cluster.assert_sound();
+        let told = cluster.world().witness().told();
+        for path in [
+            "writes refused by a full disk",
+            "leadership handed over",
+            "writes taken again after a full disk",
+        ] {
+            assert!(told.contains_key(path), "{path} is not in {told:?}");
+        }
     });
 }
 

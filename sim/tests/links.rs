@@ -457,7 +457,7 @@ fn paused_machine_does_nothing_while_its_clock_runs(world: &mut dyn Told) {
         .now(world.now())
         .since_start();
     assert!(clock >= millis(6000));
-    world.do_later(millis(500), Later::Resume(TWO));
+    world.do_later(millis(500), Later::Resume(TWO, 1));
     world.advance(millis(1000));
     let after = count.load(Ordering::SeqCst);
     assert!(

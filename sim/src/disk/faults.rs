@@ -93,6 +93,19 @@ impl DiskFaults {
             misdirected_write: Rate::NEVER,
         }
     }
+
+    /// Everything as often as in the worse of two.
+    fn worst(one: Self, other: Self) -> Self {
+        Self {
+            read_error: one.read_error.max(other.read_error),
+            write_error: one.write_error.max(other.write_error),
+            sync_error: one.sync_error.max(other.sync_error),
+            ignored_sync: one.ignored_sync.max(other.ignored_sync),
+            read_flip: one.read_flip.max(other.read_flip),
+            lost_write: one.lost_write.max(other.lost_write),
+            misdirected_write: one.misdirected_write.max(other.misdirected_write),
+        }
+    }
 }
 
 /// How long a disk takes.
@@ -140,6 +153,86 @@ impl DiskSpeed {
             sync: self.sync * factor,
             ..self
         }
+    }
+
+    /// Everything as slow as on the slower of two.
+    fn slowest(one: Self, other: Self) -> Self {
+        Self {
+            read: one.read.max(other.read),
+            write: one.write.max(other.write),
+            sync: one.sync.max(other.sync),
+            jitter_permille: one.jitter_permille.max(other.jitter_permille),
+        }
+    }
+}
+
+/// What may be wrong with a disk for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing is quicker than this.
+    Slow(DiskSpeed),
+    /// No more than so many bytes fit.
+    Full(u64),
+    /// Operations go wrong at least as often as this.
+    Errors(DiskFaults),
+}
+
+/// A trouble that began, to end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TroubleId(u64);
+
+/// How a disk is: by itself, and with what is wrong for a while. Several troubles make it as bad as the worst of them, and
+/// each ends by itself.
+#[derive(Debug, Clone)]
+pub(super) struct Condition {
+    pub(super) speed: DiskSpeed,
+    pub(super) capacity: Option<u64>,
+    pub(super) faults: DiskFaults,
+    troubles: BTreeMap<TroubleId, Trouble>,
+    begun: u64,
+}
+
+impl Condition {
+    pub(super) fn good() -> Self {
+        Self {
+            speed: DiskSpeed::instant(),
+            capacity: None,
+            faults: DiskFaults::none(),
+            troubles: BTreeMap::new(),
+            begun: 0,
+        }
+    }
+
+    pub(super) fn begin(&mut self, trouble: Trouble) -> TroubleId {
+        self.begun += 1;
+        self.troubles.insert(TroubleId(self.begun), trouble);
+        TroubleId(self.begun)
+    }
+
+    pub(super) fn end(&mut self, id: TroubleId) {
+        self.troubles.remove(&id);
+    }
+
+    /// Speed is no fault and stays.
+    pub(super) fn heal(&mut self) {
+        self.troubles.clear();
+        self.capacity = None;
+        self.faults = DiskFaults::none();
+    }
+
+    /// With everything that is wrong now.
+    pub(super) fn present(&self) -> (DiskSpeed, Option<u64>, DiskFaults) {
+        type Present = (DiskSpeed, Option<u64>, DiskFaults);
+        let start = (self.speed, self.capacity, self.faults);
+        let worse = |(speed, capacity, faults): Present, trouble: &Trouble| match trouble {
+            Trouble::Slow(slow) => (DiskSpeed::slowest(speed, *slow), capacity, faults),
+            Trouble::Full(most) => {
+                let least = capacity.map_or(*most, |bytes| bytes.min(*most));
+                (speed, Some(least), faults)
+            }
+            Trouble::Errors(more) => (speed, capacity, DiskFaults::worst(faults, *more)),
+        };
+        self.troubles.values().fold(start, worse)
     }
 }
 
@@ -215,6 +308,35 @@ pub type Fired = BTreeMap<DiskFault, u64>;
 mod tests {
     use super::*;
     use crate::seed::Seed;
+
+    #[test]
+    fn trouble_that_ends_ends_no_other_and_leaves_the_own_speed() {
+        let millis = |millis| DiskSpeed::syncing_in(Duration::from_millis(millis));
+        let sync = |condition: &Condition| condition.present().0.sync.as_millis();
+        let mut disk = Condition::good();
+        disk.speed = millis(2);
+        let first = disk.begin(Trouble::Slow(millis(90)));
+        let second = disk.begin(Trouble::Slow(millis(40)));
+        let full = disk.begin(Trouble::Full(500));
+        let failing = DiskFaults {
+            sync_error: Rate::ALWAYS,
+            ..DiskFaults::none()
+        };
+        let errors = disk.begin(Trouble::Errors(failing));
+        assert_eq!(sync(&disk), 90);
+        disk.end(first);
+        assert_eq!(sync(&disk), 40);
+        disk.end(second);
+        assert_eq!(disk.present(), (millis(2), Some(500), failing));
+        disk.end(errors);
+        assert_eq!(disk.present(), (millis(2), Some(500), DiskFaults::none()));
+        let _ = disk.begin(Trouble::Full(800));
+        assert_eq!(disk.present().1, Some(500));
+        disk.end(full);
+        assert_eq!(disk.present().1, Some(800));
+        disk.heal();
+        assert_eq!(disk.present(), (millis(2), None, DiskFaults::none()));
+    }
 
     #[test]
     fn rate_fires_about_as_often_as_it_says() {

@@ -14,8 +14,8 @@
 //! # The crash
 //!
 //! [`Disk::cut_power`] comes first and the node's tasks are dropped afterwards, so that no destructor writes; a *fuse*
-//! cuts the power at exactly the n-th write, sync or rename from now, and [`Disk::power_lost`] tells the world, which
-//! then drops the node. [`Disk::restart`] lets the unsynced changes survive or not and begins a new life. A handle from
+//! cuts the power at exactly the n-th write, sync or rename from now, and the world, which looks after each of its steps
+//! whether a disk [has power](Disk::is_powered), then drops the node. [`Disk::restart`] lets the unsynced changes survive or not and begins a new life. A handle from
 //! a former life, should one of its tasks still run, is refused by every call, locks included.
 //!
 //! # Time
@@ -41,14 +41,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rand::RngExt;
-
-pub use self::faults::{CrashMode, DiskFault, DiskFaults, DiskSpeed, Fired, Rate};
+pub use self::faults::{
+    CrashMode, DiskFault, DiskFaults, DiskSpeed, Fired, Rate, Trouble, TroubleId,
+};
 pub use self::files::{FileLock, Mount};
 pub use self::image::{Image, SECTOR};
 pub use self::state::{DiskUse, WallClock};
 pub(crate) use self::vfs::seed_sqlite;
 
+use self::faults::Condition;
 use self::state::State;
 use self::vfs::Registration;
 use crate::seed::Seed;
@@ -96,20 +97,25 @@ impl Disk {
         guard(&self.inner.state).clock = Some(clock);
     }
 
-    /// Switches the faults that happen by themselves.
-    pub fn set_faults(&self, faults: DiskFaults) {
-        guard(&self.inner.state).faults = faults;
-    }
-
-    /// Sets how long operations take.
-    pub fn set_speed(&self, speed: DiskSpeed) {
-        guard(&self.inner.state).speed = speed;
-    }
-
-    /// How long operations take.
+    /// Something goes wrong, beside what is wrong already.
     #[must_use]
-    pub fn speed(&self) -> DiskSpeed {
-        guard(&self.inner.state).speed
+    pub fn begin(&self, trouble: Trouble) -> TroubleId {
+        guard(&self.inner.state).alter(|condition| condition.begin(trouble))
+    }
+
+    /// One trouble ends and no other. Nothing happens when a heal has ended it before.
+    pub fn end(&self, trouble: TroubleId) {
+        guard(&self.inner.state).alter(|condition| condition.end(trouble));
+    }
+
+    /// Switches the faults that happen by themselves, until a heal.
+    pub fn set_faults(&self, faults: DiskFaults) {
+        guard(&self.inner.state).alter(|condition| condition.faults = faults);
+    }
+
+    /// Sets how long operations take while nothing is wrong.
+    pub fn set_speed(&self, speed: DiskSpeed) {
+        guard(&self.inner.state).alter(|condition| condition.speed = speed);
     }
 
     /// How many bytes are stored.
@@ -118,9 +124,9 @@ impl Disk {
         guard(&self.inner.state).image.used()
     }
 
-    /// Sets how many bytes fit, or that any number does.
+    /// Sets how many bytes fit, until a heal, or that any number does.
     pub fn set_capacity(&self, bytes: Option<u64>) {
-        guard(&self.inner.state).capacity = bytes;
+        guard(&self.inner.state).alter(|condition| condition.capacity = bytes);
     }
 
     /// Lets the next operation take so much longer.
@@ -142,17 +148,6 @@ impl Disk {
     #[must_use]
     pub fn is_powered(&self) -> bool {
         guard(&self.inner.state).powered
-    }
-
-    /// Waits until the power has gone. For one waiter: the world that then drops the node.
-    pub async fn power_lost(&self) {
-        let notify = Arc::clone(&guard(&self.inner.state).power_lost);
-        loop {
-            notify.notified().await;
-            if !self.is_powered() {
-                return;
-            }
-        }
     }
 
     /// Turns the power on again, after cutting it if it was on, over what survived in this mode.
@@ -196,8 +191,7 @@ impl Disk {
     /// No fault happens by itself any more, there is room, and no fuse is lit. Speed is no fault and stays.
     pub fn heal(&self) {
         let mut state = guard(&self.inner.state);
-        state.faults = DiskFaults::none();
-        state.capacity = None;
+        state.alter(Condition::heal);
         state.fuse = None;
         state.stall = Duration::ZERO;
     }
@@ -214,19 +208,6 @@ impl Disk {
             state.count(DiskFault::BitRot);
         }
         u32::try_from(turned).expect("no more than were asked for")
-    }
-
-    /// A file of the disk chosen by the seed among those whose name ends so, for a fault that needs a victim.
-    #[must_use]
-    pub fn random_file(&self, ending: &str) -> Option<String> {
-        let mut state = guard(&self.inner.state);
-        let State { image, rng, .. } = &mut *state;
-        let files: Vec<&str> = image
-            .contents()
-            .map(|(path, _)| path)
-            .filter(|path| path.ends_with(ending))
-            .collect();
-        (!files.is_empty()).then(|| files[rng.random_range(0..files.len())].to_owned())
     }
 
     /// The time that operations took since this was last asked.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use super::faults::{CrashMode, DiskFault, DiskFaults, DiskSpeed, Fired};
+use super::faults::{Condition, CrashMode, DiskFault, DiskFaults, DiskSpeed, Fired};
 use super::image::{Image, Inode, Landing, SECTOR};
 use super::lock::{FileLocks, WalIndex};
 use crate::seed::Seed;
@@ -71,13 +71,15 @@ pub(super) struct State {
     pub(super) powered: bool,
     /// Writes, syncs and name changes left until the power goes.
     pub(super) fuse: Option<u64>,
-    pub(super) faults: DiskFaults,
-    pub(super) speed: DiskSpeed,
+    pub(super) condition: Condition,
+    /// What follows from the condition.
+    faults: DiskFaults,
+    speed: DiskSpeed,
+    pub(super) capacity: Option<u64>,
     /// How long the next operation has to wait beside its own time.
     pub(super) stall: Duration,
     /// Time that operations took and that nobody has slept yet.
     pub(super) owed: Duration,
-    pub(super) capacity: Option<u64>,
     pub(super) fired: Fired,
     pub(super) used: DiskUse,
     pub(super) rng: SmallRng,
@@ -88,7 +90,6 @@ pub(super) struct State {
     pub(super) wal_indexes: BTreeMap<Inode, WalIndex>,
     pub(super) advisory_locks: BTreeMap<String, u64>,
     pub(super) next_token: u64,
-    pub(super) power_lost: Arc<tokio::sync::Notify>,
 }
 
 impl State {
@@ -98,11 +99,12 @@ impl State {
             generation: Generation(0),
             powered: true,
             fuse: None,
+            condition: Condition::good(),
             faults: DiskFaults::none(),
             speed: DiskSpeed::instant(),
+            capacity: None,
             stall: Duration::ZERO,
             owed: Duration::ZERO,
-            capacity: None,
             fired: Fired::new(),
             used: DiskUse::default(),
             rng: seed.labelled("faults").rng(),
@@ -112,8 +114,14 @@ impl State {
             wal_indexes: BTreeMap::new(),
             advisory_locks: BTreeMap::new(),
             next_token: 0,
-            power_lost: Arc::new(tokio::sync::Notify::new()),
         }
+    }
+
+    /// Changes how the disk is.
+    pub(super) fn alter<T>(&mut self, change: impl FnOnce(&mut Condition) -> T) -> T {
+        let answer = change(&mut self.condition);
+        (self.speed, self.capacity, self.faults) = self.condition.present();
+        answer
     }
 
     pub(super) fn count(&mut self, fault: DiskFault) {
@@ -197,7 +205,6 @@ impl State {
             self.powered = false;
             self.fuse = None;
             self.count(DiskFault::PowerCut);
-            self.power_lost.notify_one();
         }
     }
 

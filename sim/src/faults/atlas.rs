@@ -39,6 +39,11 @@ impl Atlas {
         self.damageable.contains(&host)
     }
 
+    /// The machines whose data may be damaged.
+    pub fn damageable(&self) -> impl Iterator<Item = HostId> {
+        self.damageable.iter().copied()
+    }
+
     /// How many voters may be out of reach while the cluster is expected to serve.
     #[must_use]
     pub fn spare_failures(&self) -> usize {

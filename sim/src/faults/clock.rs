@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Strobe;
+use crate::clock::{ClockTrouble, Strobe};
 use crate::host::HostId;
 use crate::simulator::Simulator;
 use crate::trace::Place;
@@ -28,25 +28,16 @@ impl ClockFault {
         lasts: Duration,
     ) -> Outcome {
         let now = world.now();
-        let (host, name) = match self {
+        let (host, name, trouble) = match *self {
             Self::Drift(host, per_million) => {
-                world.machine(*host).clock().drift(now, *per_million);
-                (*host, "clock-drift")
+                (host, "clock-drift", ClockTrouble::Drift(per_million))
             }
-            Self::Jump(host, by) => {
-                world.machine(*host).clock().jump(*by);
-                (*host, "clock-jump")
-            }
-            Self::Bump(host, millis) => {
-                world.machine(*host).clock().bump_wall(*millis);
-                (*host, "clock-bump")
-            }
-            Self::Strobe(host, strobe) => {
-                world.machine(*host).clock().strobe_wall(Some(*strobe));
-                (*host, "clock-strobe")
-            }
+            Self::Jump(host, by) => (host, "clock-jump", ClockTrouble::Jump(by)),
+            Self::Bump(host, millis) => (host, "clock-bump", ClockTrouble::Bump(millis)),
+            Self::Strobe(host, strobe) => (host, "clock-strobe", ClockTrouble::Strobe(strobe)),
         };
-        world.later(lasts, Later::HealClock(host));
+        let begun = world.machine(host).clock().begin(now, trouble);
+        world.later(lasts, Later::EndClockTrouble(host, begun));
         world.count(Place::Host(host), name, format!("{self:?}"));
         Outcome::Installed
     }

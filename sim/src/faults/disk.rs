@@ -1,9 +1,9 @@
-//! Faults of disks that a node is expected to live through. What destroys data is not here: no node survives the loss of
-//! what it has promised, so that a scenario asks for it by name, on machines that the atlas allows.
+//! Faults of disks that a node is expected to live through. What destroys data is in `damage.rs`: no node survives the loss
+//! of what it has promised.
 
 use std::time::Duration;
 
-use crate::disk::{DiskFaults, DiskSpeed};
+use crate::disk::{DiskFaults, DiskSpeed, Trouble};
 use crate::host::HostId;
 use crate::simulator::Simulator;
 use crate::trace::Place;
@@ -38,21 +38,18 @@ impl DiskTrouble {
             return Outcome::Skipped("is down");
         }
         let disk = world.machine(host).disk().clone();
-        match self {
-            Self::Slow(_, speed) => {
-                let usual = disk.speed();
-                disk.set_speed(*speed);
-                world.later(lasts, Later::DiskSpeed(host, usual));
+        let trouble = match self {
+            Self::Slow(_, speed) => Some(Trouble::Slow(*speed)),
+            Self::Full(_, left) => Some(Trouble::Full(disk.stored() + left)),
+            Self::Errors(_, faults) => Some(Trouble::Errors(*faults)),
+            Self::Stalled(_) => {
+                disk.stall(lasts);
+                None
             }
-            Self::Stalled(_) => disk.stall(lasts),
-            Self::Full(_, left) => {
-                disk.set_capacity(Some(disk.stored() + left));
-                world.later(lasts, Later::HealDisk(host));
-            }
-            Self::Errors(_, faults) => {
-                disk.set_faults(*faults);
-                world.later(lasts, Later::HealDisk(host));
-            }
+        };
+        if let Some(trouble) = trouble {
+            let begun = disk.begin(trouble);
+            world.later(lasts, Later::EndDiskTrouble(host, begun));
         }
         world.count(Place::Host(host), name, format!("{self:?}"));
         Outcome::Installed

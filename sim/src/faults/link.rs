@@ -22,6 +22,17 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Groups(_) => "cut-groups",
+            Self::OneWay(..) => "cut-one-way",
+            Self::Ring(_) => "cut-ring",
+            Self::Bridge(_) => "cut-bridge",
+        }
+    }
+
     /// The rules that make it.
     #[must_use]
     pub fn rules(&self) -> Vec<Rule> {
@@ -75,6 +86,9 @@ impl LinkFault {
         };
         let (outcome, rules) = world.cut(rules);
         if outcome == Outcome::Installed {
+            if let Self::Cut(shape) = self {
+                world.count(Place::World, shape.name(), String::new());
+            }
             world.later(lasts, Later::Mend(rules));
         }
         outcome

@@ -2,11 +2,12 @@
 //!
 //! [`Kind`] is what a seed chooses among; [`Fault`] is one of a kind with its target, drawn from the seed when it is due;
 //! `inject` puts it into a world and says whether that did anything. Every fault ends: either it is over at once, or it
-//! is put on the world's agenda to be taken back. How each is done: `link`, `process`, `disk`, `clock`, `member`. What a cluster
-//! has to survive at all is `atlas`; when what happens is `schedule`.
+//! is put on the world's agenda to be taken back. How each is done: `link`, `process`, `disk`, `clock`, `member`, `damage`. Whose
+//! data may be destroyed is `atlas`; when what happens is `schedule`, which asks it.
 
 mod atlas;
 mod clock;
+mod damage;
 mod disk;
 mod link;
 mod member;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 pub use self::atlas::Atlas;
 pub use self::clock::ClockFault;
+pub use self::damage::Damage;
 pub use self::disk::DiskTrouble;
 pub use self::link::{LinkFault, Shape};
 pub use self::member::MemberChange;
@@ -87,10 +89,15 @@ pub enum Kind {
     Leave,
     /// A member dies and is removed.
     Remove,
+    /// A disk is replaced by an empty one.
+    Wipe,
+    /// A disk is put back to what it was.
+    StaleImage,
 }
 
 impl Kind {
-    /// What a cluster has to survive as long as its atlas allows the target. New kinds are added at the end.
+    /// What a cluster has to survive on any of its machines, on all of them at once where that can be: none of it destroys
+    /// what was synced. New kinds are added at the end.
     pub const SURVIVABLE: [Self; 26] = [
         Self::Crash,
         Self::CrashAtWrite,
@@ -153,6 +160,8 @@ impl Kind {
             Self::Join => "join",
             Self::Leave => "leave",
             Self::Remove => "remove",
+            Self::Wipe => "wipe",
+            Self::StaleImage => "stale-image",
         }
     }
 }
@@ -168,6 +177,8 @@ pub enum Fault {
     Disk(DiskTrouble),
     /// Of clocks.
     Clock(ClockFault),
+    /// Of what was to be kept.
+    Damage(Damage),
     /// Of nothing: members come and go.
     Member(MemberChange),
 }
@@ -180,6 +191,7 @@ impl Fault {
             Self::Process(fault) => fault.inject(world, lasts),
             Self::Disk(fault) => fault.inject(world, lasts),
             Self::Clock(fault) => fault.inject(world, lasts),
+            Self::Damage(damage) => damage.inject(world, lasts),
             // Only a cluster knows members.
             Self::Member(_) => Outcome::Unsupported,
         }

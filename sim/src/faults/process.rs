@@ -57,7 +57,8 @@ impl ProcessFault {
             Self::Pause(host) => {
                 let outcome = world.pause(*host);
                 if outcome == Outcome::Installed {
-                    world.later(lasts, Later::Resume(*host));
+                    let pause = world.machine(*host).pauses();
+                    world.later(lasts, Later::Resume(*host, pause));
                 }
                 outcome
             }

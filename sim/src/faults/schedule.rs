@@ -6,7 +6,10 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
-use super::{ClockFault, DiskTrouble, Fault, Kind, LinkFault, MemberChange, ProcessFault, Shape};
+use super::{
+    Atlas, ClockFault, Damage, DiskTrouble, Fault, Kind, LinkFault, MemberChange, ProcessFault,
+    Shape,
+};
 use crate::clock::Strobe;
 use crate::disk::{CrashMode, DiskFaults, DiskSpeed, Rate};
 use crate::host::HostId;
@@ -20,11 +23,17 @@ use crate::seed::Seed;
 pub struct Schedule {
     rng: SmallRng,
     nodes: Vec<HostId>,
+    atlas: Atlas,
     kinds: Vec<(Kind, u32)>,
     every: Duration,
     lasts: Duration,
     drift_per_million: i32,
+    /// Nothing was drawn yet.
+    first: bool,
 }
+
+/// The first fault comes no later: runs are short, and one in which nothing ever happened has shown nothing.
+const FIRST: Duration = Duration::from_secs(3);
 
 /// A fault that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +53,12 @@ impl Schedule {
         Self {
             rng: seed.labelled("schedule").rng(),
             nodes: nodes.to_vec(),
+            atlas: Atlas::new(nodes, seed),
             kinds: options.faults.clone(),
             every: options.fault_every,
             lasts: options.fault_lasts,
             drift_per_million: options.drift_per_million.max(1000),
+            first: true,
         }
     }
 
@@ -62,6 +73,12 @@ impl Schedule {
             .nodes
             .choose(&mut self.rng)
             .expect("a cluster has nodes")
+    }
+
+    /// A node whose data may be damaged, if there is any.
+    fn victim(&mut self) -> Option<HostId> {
+        let victims: Vec<HostId> = self.atlas.damageable().collect();
+        victims.choose(&mut self.rng).copied()
     }
 
     /// Two different nodes, or the same one where there is but one.
@@ -113,7 +130,17 @@ impl Schedule {
         }
     }
 
-    fn draw(&mut self, kind: Kind) -> Fault {
+    /// A fault of this kind, or nothing where the atlas allows it nowhere.
+    fn draw(&mut self, kind: Kind) -> Option<Fault> {
+        let damage: fn(HostId) -> Damage = match kind {
+            Kind::Wipe => Damage::Wiped,
+            Kind::StaleImage => Damage::Stale,
+            kind => return Some(self.survivable(kind)),
+        };
+        self.victim().map(|host| Fault::Damage(damage(host)))
+    }
+
+    fn survivable(&mut self, kind: Kind) -> Fault {
         let mode = CrashMode::random(&mut self.rng);
         match kind {
             Kind::Crash => Fault::Process(ProcessFault::Crash(vec![self.node()], mode)),
@@ -196,6 +223,7 @@ impl Schedule {
                 self.node(),
                 self.rng.random_range(-7_200_000..7_200_000),
             )),
+            Kind::Wipe | Kind::StaleImage => unreachable!("they ask the atlas"),
             Kind::WallStrobe => {
                 let period = Duration::from_millis(self.rng.random_range(10..2000));
                 let strobe = Strobe {
@@ -216,10 +244,13 @@ impl Iterator for Schedule {
             .kinds
             .choose_weighted(&mut self.rng, |(_, weight)| *weight)
             .ok()?;
-        let (after, lasts) = (self.time(self.every), self.time(self.lasts));
+        let (mut after, lasts) = (self.time(self.every), self.time(self.lasts));
+        if std::mem::take(&mut self.first) {
+            after = after.min(FIRST);
+        }
         Some(Planned {
             after,
-            fault: self.draw(kind),
+            fault: self.draw(kind)?,
             lasts,
         })
     }
@@ -227,6 +258,8 @@ impl Iterator for Schedule {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -250,13 +283,61 @@ mod tests {
             (500..700).contains(&total.as_secs()),
             "a mean of a second: {total:?}"
         );
-        let shapes = plan(1)
-            .into_iter()
-            .map(|planned| format!("{:?}", planned.fault));
-        let names: std::collections::BTreeSet<String> = shapes
-            .map(|text| text.split(['(', '{', ' ']).take(2).collect())
-            .collect();
-        assert!(names.len() >= 14, "{names:?}");
+        for kind in Kind::SURVIVABLE {
+            let only = Options {
+                faults: vec![(kind, 1)],
+                ..options.clone()
+            };
+            let mut drawn = Schedule::new(&only, &nodes, Seed::new(1));
+            let drawn = drawn.next().expect("a kind is drawn").fault;
+            let of_kind = |planned: &Planned| shape(&planned.fault) == shape(&drawn);
+            assert!(plan(1).iter().any(of_kind), "{}", kind.name());
+        }
+    }
+
+    /// What kind of fault it is, without its targets and numbers.
+    fn shape(fault: &Fault) -> String {
+        let text = format!("{fault:?}");
+        let words = text.split(|letter: char| !letter.is_alphabetic());
+        let targets = ["HostId", "n", "s", "ms", "µs", ""];
+        let named = words.filter(|word| !targets.contains(word)).take(4);
+        named.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn first_fault_does_not_wait_for_the_end_of_a_short_run() {
+        let options = Options {
+            faults: vec![(Kind::Kill, 1)],
+            fault_every: Duration::from_secs(3600),
+            ..Options::none(3)
+        };
+        let mut plan = Schedule::new(&options, &[HostId::new(1)], Seed::new(1));
+        assert!(plan.next().is_some_and(|planned| planned.after <= FIRST));
+        assert!(plan.next().is_some_and(|planned| planned.after > FIRST));
+    }
+
+    #[test]
+    fn damage_stays_where_the_atlas_allows_it() {
+        let damaging = Options {
+            faults: vec![(Kind::Wipe, 1), (Kind::StaleImage, 1)],
+            fault_every: Duration::from_secs(1),
+            ..Options::none(5)
+        };
+        let nodes: Vec<HostId> = (1..=5).map(HostId::new).collect();
+        for seed in (1..20).map(Seed::new) {
+            let atlas = Atlas::new(&nodes, seed);
+            let plan = Schedule::new(&damaging, &nodes, seed).take(100);
+            let hit: BTreeSet<HostId> = plan
+                .filter_map(|planned| match planned.fault {
+                    Fault::Damage(damage) => Some(damage.host()),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(hit, atlas.damageable().collect());
+            assert_eq!(hit.len(), atlas.spare_failures());
+        }
+        let alone = Schedule::new(&damaging, &nodes[..1], Seed::new(1)).next();
+        assert_eq!(alone, None, "a single node has nothing to spare");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use quorate::runtime::Event;
 
-use super::{Invariant, Seen, Violation};
+use super::{Invariant, Seen, Violation, forget_oldest};
 
 /// One entry an index.
 #[derive(Debug, Default)]
@@ -26,6 +26,7 @@ impl Invariant for CommittedStays {
         };
         let (term, index) = *last;
         let told = *self.terms.entry(index).or_insert(term);
+        forget_oldest(&mut self.terms);
         if told == term && !self.falls(index, term) {
             return Ok(());
         }

@@ -32,8 +32,10 @@ impl Invariant for KeptPromise {
                 });
             }
         }
-        // More than was promised may be there: what was in flight when the power went.
-        if last.unwrap_or_default() < standing.last {
+        // More than was promised may be there: what was in flight when the power went. A later term makes up for no missing
+        // entry: what is truncated is told before it goes.
+        let found = last.unwrap_or_default();
+        if found < standing.last || found.1 < standing.last.1 {
             return Err(Violation::EntriesLost {
                 host: seen.host,
                 promised: standing.last,
@@ -127,6 +129,36 @@ mod tests {
             (1, opened(None, Some((2, 40)))),
         ];
         assert_eq!(tell(KeptPromise, 3, &story), Ok(()));
+    }
+
+    #[test]
+    fn what_is_left_by_a_truncation_keeps_its_terms() {
+        let flushed = Event::LogFlushed {
+            last: (4, 5),
+            after: 0,
+            entries: vec![(1, 0), (1, 0), (3, 0), (3, 0), (4, 0)],
+        };
+        let story = |last| {
+            [
+                (1, flushed.clone()),
+                (1, Event::LogTruncated { from: 5 }),
+                (1, opened(None, Some(last))),
+            ]
+        };
+        assert_eq!(tell(KeptPromise, 3, &story((3, 4))), Ok(()));
+        assert_eq!(
+            tell(KeptPromise, 3, &story((4, 5))),
+            Ok(()),
+            "it was not truncated yet"
+        );
+        for found in [(1, 4), (3, 3), (4, 3)] {
+            let lost = Violation::EntriesLost {
+                host: HOST,
+                promised: (3, 4),
+                found: Some(found),
+            };
+            assert_eq!(tell(KeptPromise, 3, &story(found)), Err(lost));
+        }
     }
 
     #[test]

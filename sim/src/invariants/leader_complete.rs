@@ -22,7 +22,11 @@ impl Invariant for LeaderComplete {
             seen.ledger.highest_applied(),
         );
         // A leader that finds out late that it led may meet what its successor has committed.
-        if committed.0 >= term || last >= committed {
+        if committed.0 >= term {
+            return Ok(());
+        }
+        // A later term does not make up for a log that is shorter than what is committed.
+        if last >= committed && last.1 >= committed.1 {
             return Ok(());
         }
         Err(Violation::LeaderIncomplete {
@@ -67,8 +71,20 @@ mod tests {
             committed: (2, 8),
         };
         assert_eq!(
-            tell(LeaderComplete, 3, &[applied, flushed(7), led(3)]),
+            tell(LeaderComplete, 3, &[applied.clone(), flushed(7), led(3)]),
             Err(broken)
+        );
+        let short = (3, super::super::flushed((3, 7)));
+        let broken = Violation::LeaderIncomplete {
+            host: HostId::new(3),
+            term: 4,
+            last: (3, 7),
+            committed: (2, 8),
+        };
+        assert_eq!(
+            tell(LeaderComplete, 3, &[applied, short, led(4)]),
+            Err(broken),
+            "a later term and a shorter log"
         );
     }
 }

@@ -18,8 +18,54 @@ pub struct Standing {
     pub applied: EntryId,
     /// Which member it is, once it has told.
     pub node: Option<u64>,
+    /// Of the durable log, the first index of each run of entries of one term, as far as that was told.
+    terms: BTreeMap<u64, u64>,
     /// It keeps no log any more: what its writer still had in hand when it gave it up promises nothing.
     pub given_up: bool,
+}
+
+impl Standing {
+    /// The term of the durable entry at an index; 0 where it was not told.
+    #[must_use]
+    pub fn term_at(&self, index: u64) -> u64 {
+        let run = self.terms.range(..=index).next_back();
+        run.map_or(0, |(_, term)| *term)
+    }
+
+    /// An entry is durable, whatever was behind it before.
+    fn ends_with(&mut self, (term, index): EntryId) {
+        let _behind = self.terms.split_off(&(index + 1));
+        if self.term_at(index) != term {
+            self.terms.insert(index, term);
+        }
+        self.last = (term, index);
+    }
+
+    fn flushed(&mut self, last: EntryId, after: u64, entries: &[(u64, u32)]) {
+        let first = (last.1 + 1).saturating_sub(entries.len() as u64);
+        if !entries.is_empty() && after > 0 {
+            self.ends_with((after, first - 1));
+        }
+        for (index, (term, _)) in (first..).zip(entries) {
+            self.ends_with((*term, index));
+        }
+        self.ends_with(last);
+    }
+
+    fn truncated(&mut self, from: u64) {
+        let left = from.saturating_sub(1);
+        let _gone = self.terms.split_off(&from);
+        // Where the term of what is left was never told, the lowest is the most that may be held against the node.
+        self.last = (self.term_at(left), left);
+    }
+
+    fn purged(&mut self, to: EntryId) {
+        if self.last < to {
+            self.ends_with(to);
+        }
+        self.terms = self.terms.split_off(&(to.1 + 1));
+        self.terms.insert(to.1, to.0);
+    }
 }
 
 /// Who votes and who stands by, from one entry on.
@@ -145,7 +191,7 @@ impl Ledger {
                 standing.node = Some(*node);
                 standing.given_up = false;
                 standing.vote = *vote;
-                standing.last = last.unwrap_or_default();
+                standing.ends_with(last.unwrap_or_default());
                 // A new life may apply again what its state had not yet made durable.
                 standing.applied = (0, 0);
             }
@@ -161,14 +207,13 @@ impl Ledger {
                 node,
                 committed,
             } if !standing.given_up => standing.vote = Some((*term, *node, *committed)),
-            Event::LogFlushed { last, .. } if !standing.given_up => standing.last = *last,
-            Event::LogTruncated { from } if standing.last.1 >= *from => {
-                // The term of what is left is not told; the lowest is the most that may be held against the node.
-                standing.last = (0, from.saturating_sub(1));
-            }
-            Event::LogPurged { to } if !standing.given_up => {
-                standing.last = standing.last.max(*to);
-            }
+            Event::LogFlushed {
+                last,
+                after,
+                entries,
+            } if !standing.given_up => standing.flushed(*last, *after, entries),
+            Event::LogTruncated { from } if standing.last.1 >= *from => standing.truncated(*from),
+            Event::LogPurged { to } if !standing.given_up => standing.purged(*to),
             Event::Applied { last, .. } | Event::Installed { last } => {
                 standing.applied = *last;
                 self.highest_applied = self.highest_applied.max(*last);

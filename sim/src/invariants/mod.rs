@@ -1,8 +1,8 @@
 //! What must hold at every moment of a run, checked as it happens.
 //!
 //! Nodes tell the world what they did ([`Event`]): what became durable, what was applied, who leads. A [`Witness`] puts
-//! each event before all invariants; the first that is broken is kept, with its time, and ends the run. Invariants need
-//! no cluster: each is tested with a story made by hand in which it is broken.
+//! each event before all invariants; whatever is broken is kept with its time, and the run goes on, so that its judge hears
+//! what followed from it as well. Invariants need no cluster: each is tested with a story made by hand in which it is broken.
 //!
 //! | property | where it is from | file |
 //! |---|---|---|
@@ -18,6 +18,7 @@
 //! | logs match | Raft, figure 3, Log Matching | `log_matching.rs` |
 //! | states are equal after the same entries | the state machine is a function of the log | `states_equal.rs` |
 //! | configurations follow each other safely | Raft, section 6 | `safe_configuration.rs` |
+//! | no joint configuration is left standing | Raft, section 6 | `joint_finished.rs` |
 //! | the member table and Raft name the same voters | ours: T2 | `roles_match.rs` |
 //! | a token admits as many as it was made for | ours: T4 | `token_once.rs` |
 //! | who was removed is not served | ours: T3 | `removed_shunned.rs` |
@@ -27,6 +28,7 @@
 mod applied_forward;
 mod committed_on_quorum;
 mod committed_stays;
+mod joint_finished;
 mod kept_promise;
 mod leader_complete;
 mod ledger;
@@ -75,6 +77,25 @@ pub trait Invariant: Send {
     /// # Errors
     /// With what is broken.
     fn check(&mut self, seen: &Seen<'_>) -> Result<(), Violation>;
+
+    /// Looks at where all nodes stand, when the cluster has come together after the heal.
+    ///
+    /// # Errors
+    /// With what is broken.
+    fn healed(&mut self, ledger: &Ledger) -> Result<(), Violation> {
+        let _ = ledger;
+        Ok(())
+    }
+}
+
+/// How many indexes an invariant remembers that compares nodes: more than any of them is behind by.
+const REMEMBERED: usize = 20_000;
+
+/// Forgets the lowest indexes, so that a long run does not fill the memory.
+fn forget_oldest<T>(by_index: &mut BTreeMap<u64, T>) {
+    while by_index.len() > REMEMBERED {
+        by_index.pop_first();
+    }
 }
 
 /// Every invariant, new.
@@ -93,6 +114,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<log_matching::LogMatching>::default(),
         Box::<states_equal::StatesEqual>::default(),
         Box::<safe_configuration::SafeConfiguration>::default(),
+        Box::<joint_finished::JointFinished>::default(),
         Box::<roles_match::RolesMatch>::default(),
         Box::<token_once::TokenOnce>::default(),
         Box::<removed_shunned::RemovedShunned>::default(),
@@ -186,6 +208,25 @@ impl Witness {
         ledger.note(host, event);
     }
 
+    /// The cluster has come together after the heal; `host` stands for all.
+    pub fn healed(&self, time: Duration, host: HostId) {
+        let mut inner = guard(&self.inner);
+        let Inner {
+            ledger,
+            invariants,
+            findings,
+            ..
+        } = &mut *inner;
+        let broken = invariants
+            .iter_mut()
+            .filter_map(|invariant| invariant.healed(ledger).err());
+        findings.extend(broken.map(|violation| Finding {
+            time,
+            host,
+            violation,
+        }));
+    }
+
     /// What was found, first things first.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
@@ -196,6 +237,12 @@ impl Witness {
     #[must_use]
     pub fn told(&self) -> BTreeMap<&'static str, u64> {
         guard(&self.inner).told.clone()
+    }
+
+    /// Which member's log a machine holds, as far as that was told and the disk is still that one.
+    #[must_use]
+    pub fn member(&self, host: HostId) -> Option<u64> {
+        guard(&self.inner).ledger.standing(host).node
     }
 
     /// The highest index that any node has applied.
@@ -305,6 +352,14 @@ mod tests {
         );
         assert_eq!(witness.told()["applied"], 2);
         assert_eq!(witness.highest_applied(), 5);
+    }
+
+    #[test]
+    fn long_run_is_forgotten_from_its_beginning() {
+        let mut by_index: BTreeMap<u64, ()> = (0..50_000).map(|index| (index, ())).collect();
+        forget_oldest(&mut by_index);
+        assert_eq!(by_index.len(), REMEMBERED);
+        assert_eq!(by_index.first_key_value(), Some((&30_000, &())));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quorate::runtime::Event;
 
-use super::{Invariant, Seen, Violation};
+use super::{Invariant, Seen, Violation, forget_oldest};
 
 /// One revision an index, in order.
 #[derive(Debug, Default)]
@@ -26,6 +26,7 @@ impl Invariant for RevisionOrder {
             return Ok(());
         };
         let told = *self.revisions.entry(index).or_insert(found);
+        forget_oldest(&mut self.revisions);
         let below = self
             .revisions
             .range(..index)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use quorate::runtime::Event;
 
-use super::{Invariant, Seen, Violation};
+use super::{Invariant, Seen, Violation, forget_oldest};
 use crate::host::HostId;
 
 /// One state an index.
@@ -23,6 +23,7 @@ impl Invariant for StatesEqual {
             return Ok(());
         };
         let (first, told) = *self.digests.entry(index).or_insert((seen.host, digest));
+        forget_oldest(&mut self.digests);
         if told == digest {
             return Ok(());
         }

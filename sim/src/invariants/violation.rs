@@ -170,6 +170,12 @@ pub enum Violation {
         /// Where.
         index: u64,
     },
+    /// The cluster has come together and is still between two configurations.
+    #[error("joint configuration finished: that of index {index} still stands")]
+    JointLeft {
+        /// The index that brought it.
+        index: u64,
+    },
     /// A configuration makes no sense: nobody votes in a set of it, or a voter stands by.
     #[error("safe configuration: at index {index} {why}")]
     Senseless {

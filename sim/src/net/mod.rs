@@ -14,7 +14,7 @@ mod connection;
 mod rule;
 mod stream;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -46,8 +46,6 @@ type Addresses = ((HostId, u64), (HostId, u16));
 
 struct Inner {
     rules: Rules,
-    /// Rules that give links their speed: no fault, so that no heal takes them back.
-    speeds: BTreeSet<RuleId>,
     rng: SmallRng,
     connections: BTreeMap<u64, Weak<Connection>>,
     /// Connections of which one end has shown up, for the other end.
@@ -67,7 +65,6 @@ impl Network {
     pub fn new(seed: Seed, trace: Trace) -> Self {
         let inner = Inner {
             rules: Rules::default(),
-            speeds: BTreeSet::new(),
             rng: seed.rng(),
             connections: BTreeMap::new(),
             half_made: BTreeMap::new(),
@@ -109,9 +106,13 @@ impl Network {
 
     /// Adds a rule that is no fault: a link's speed.
     pub fn add_speed(&self, rule: Rule) {
-        let mut inner = self.lock();
-        let id = inner.rules.add(rule);
-        inner.speeds.insert(id);
+        self.lock().rules.add_speed(rule);
+    }
+
+    /// How many messages or connections each effect of rules has struck.
+    #[must_use]
+    pub fn struck(&self) -> BTreeMap<&'static str, u64> {
+        self.lock().rules.struck().clone()
     }
 
     /// Takes rules back.
@@ -124,8 +125,7 @@ impl Network {
     /// Takes all faults back. Connections that were reset or silenced stay so.
     pub fn heal(&self) {
         let mut inner = self.lock();
-        let Inner { rules, speeds, .. } = &mut *inner;
-        rules.heal(speeds);
+        inner.rules.heal();
         inner.wake_all();
     }
 
@@ -303,7 +303,7 @@ impl Network {
     async fn await_way(&self, from: HostId, to: HostId) -> io::Result<()> {
         poll_fn(|context| {
             let mut inner = self.lock();
-            if inner.rules.is_refused(from, to) {
+            if inner.rules.refuses(from, to) {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()));
             }
             let dark = inner

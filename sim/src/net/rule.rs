@@ -79,6 +79,22 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// The name in reports, where it is counted how often it struck.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Block => "link-blocked",
+            Self::Forget => "link-forgotten",
+            Self::Refuse => "link-refused",
+            Self::Delay { .. } => "link-delay",
+            Self::LongTail { .. } => "link-long-tail",
+            Self::Loss { .. } => "link-loss",
+            Self::Bandwidth { .. } => "link-bandwidth",
+        }
+    }
+}
+
 /// What happens from some machines to others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -196,6 +212,9 @@ pub struct RuleId(u64);
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     rules: BTreeMap<RuleId, Rule>,
+    /// Those that only give links their speed: no fault, never counted, and no heal takes them back.
+    speeds: BTreeSet<RuleId>,
+    struck: BTreeMap<&'static str, u64>,
     next: u64,
 }
 
@@ -207,14 +226,27 @@ impl Rules {
         RuleId(self.next)
     }
 
+    /// Adds a rule that is no fault.
+    pub fn add_speed(&mut self, rule: Rule) {
+        let id = self.add(rule);
+        self.speeds.insert(id);
+    }
+
+    /// How many messages or connections each effect has struck: a rule that was in force while nobody spoke shows nothing.
+    #[must_use]
+    pub fn struck(&self) -> &BTreeMap<&'static str, u64> {
+        &self.struck
+    }
+
     /// Takes a rule back.
     pub fn remove(&mut self, id: RuleId) {
         self.rules.remove(&id);
     }
 
     /// Takes all rules back, but for those that only give links their speed.
-    pub fn heal(&mut self, keep: &BTreeSet<RuleId>) {
-        self.rules.retain(|id, _| keep.contains(id));
+    pub fn heal(&mut self) {
+        let speeds = &self.speeds;
+        self.rules.retain(|id, _| speeds.contains(id));
     }
 
     fn effects(&self, from: HostId, to: HostId) -> impl Iterator<Item = Effect> {
@@ -230,11 +262,15 @@ impl Rules {
         self.effects(from, to).any(|effect| effect == Effect::Block)
     }
 
-    /// Whether connections are refused.
-    #[must_use]
-    pub fn is_refused(&self, from: HostId, to: HostId) -> bool {
-        self.effects(from, to)
-            .any(|effect| effect == Effect::Refuse)
+    /// Whether a connection that is asked for now is refused.
+    pub fn refuses(&mut self, from: HostId, to: HostId) -> bool {
+        let refused = self
+            .effects(from, to)
+            .any(|effect| effect == Effect::Refuse);
+        if refused {
+            *self.struck.entry(Effect::Refuse.name()).or_default() += 1;
+        }
+        refused
     }
 
     /// Whether connections that exist are forgotten.
@@ -245,42 +281,60 @@ impl Rules {
     }
 
     /// What becomes of a message that is sent now. That a link is blocked is asked at the other end, when it arrives.
-    pub fn verdict(&self, from: HostId, to: HostId, rng: &mut SmallRng) -> Verdict {
-        let (mut total, mut narrowest) = (Duration::ZERO, None);
-        for effect in self.effects(from, to) {
-            match effect {
-                Effect::Block | Effect::Forget | Effect::Refuse => {}
+    pub fn verdict(&mut self, from: HostId, to: HostId, rng: &mut SmallRng) -> Verdict {
+        let (mut total, mut narrowest) = (Duration::ZERO, None::<u64>);
+        let mut given_up = false;
+        for (id, rule) in &self.rules {
+            if !rule.covers(from, to) || given_up {
+                continue;
+            }
+            let mut strikes = !self.speeds.contains(id);
+            match rule.effect {
+                Effect::Block | Effect::Forget => {}
+                Effect::Refuse => strikes = false,
                 Effect::Delay { least, most } => total += between(least, most, rng),
                 Effect::LongTail { rate, delay } => {
-                    if rate.fires(rng) {
+                    strikes &= rate.fires(rng);
+                    if strikes {
                         total += between(Duration::ZERO, delay * 2, rng);
                     }
                 }
                 Effect::Loss { rate } => {
-                    let mut timeout = RETRANSMISSION;
-                    let mut losses = 0;
-                    while rate.fires(rng) {
-                        losses += 1;
-                        if losses == RETRANSMISSIONS {
-                            return Verdict::GivenUp;
-                        }
-                        total += timeout;
-                        timeout *= 2;
-                    }
+                    let late = lost(rate, rng);
+                    strikes &= late != Some(Duration::ZERO);
+                    given_up = late.is_none();
+                    total += late.unwrap_or_default();
                 }
                 Effect::Bandwidth { bytes_per_second } => {
-                    narrowest = Some(
-                        narrowest
-                            .map_or(bytes_per_second, |bytes: u64| bytes.min(bytes_per_second)),
-                    );
+                    let least = narrowest.unwrap_or(u64::MAX).min(bytes_per_second);
+                    narrowest = Some(least);
                 }
             }
+            if strikes {
+                *self.struck.entry(rule.effect.name()).or_default() += 1;
+            }
+        }
+        if given_up {
+            return Verdict::GivenUp;
         }
         Verdict::Passes {
             delay: total,
             bytes_per_second: narrowest,
         }
     }
+}
+
+/// How much later a packet arrives that is lost so often; nothing when the connection is given up over it.
+fn lost(rate: Rate, rng: &mut SmallRng) -> Option<Duration> {
+    let (mut late, mut timeout) = (Duration::ZERO, RETRANSMISSION);
+    for _ in 0..RETRANSMISSIONS {
+        if !rate.fires(rng) {
+            return Some(late);
+        }
+        late += timeout;
+        timeout *= 2;
+    }
+    None
 }
 
 fn between(least: Duration, most: Duration, rng: &mut SmallRng) -> Duration {
@@ -404,7 +458,7 @@ mod tests {
         };
         assert!(delay >= millis(5) && delay <= millis(205) && bytes_per_second == Some(10));
         rules.remove(least);
-        rules.heal(&BTreeSet::new());
+        rules.heal();
         let passes = Verdict::Passes {
             delay: Duration::ZERO,
             bytes_per_second: None,
@@ -413,15 +467,35 @@ mod tests {
     }
 
     #[test]
+    fn only_what_a_rule_did_to_somebody_is_counted() {
+        let hosts = hosts(3);
+        let mut rng = Seed::new(1).rng();
+        let mut rules = with(groups(&[vec![hosts[0]], vec![hosts[1]]]));
+        let none = Duration::ZERO;
+        rules.add_speed(Rule::everywhere(Effect::Delay {
+            least: none,
+            most: none,
+        }));
+        rules.add(Rule::everywhere(Effect::Refuse));
+        rules.add(Rule::everywhere(Effect::Loss { rate: Rate::NEVER }));
+        let _ = rules.verdict(hosts[0], hosts[2], &mut rng);
+        assert_eq!(rules.struck(), &BTreeMap::new(), "nobody was hindered");
+        let _ = rules.verdict(hosts[0], hosts[1], &mut rng);
+        assert!(rules.refuses(hosts[0], hosts[2]));
+        let struck = [("link-blocked", 1), ("link-refused", 1)];
+        assert_eq!(rules.struck(), &struck.into());
+    }
+
+    #[test]
     fn loss_delays_by_timeouts_and_in_the_end_gives_up() {
         let hosts = hosts(2);
         let mut rng = Seed::new(1).rng();
-        let always = with(vec![Rule::everywhere(Effect::Loss { rate: Rate::ALWAYS })]);
+        let mut always = with(vec![Rule::everywhere(Effect::Loss { rate: Rate::ALWAYS })]);
         assert_eq!(
             always.verdict(hosts[0], hosts[1], &mut rng),
             Verdict::GivenUp
         );
-        let some = with(vec![Rule::everywhere(Effect::Loss {
+        let mut some = with(vec![Rule::everywhere(Effect::Loss {
             rate: Rate::per_million(300_000),
         })]);
         let delays: BTreeSet<Duration> = (0..200)

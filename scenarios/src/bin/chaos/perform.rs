@@ -7,7 +7,7 @@ use std::path::Path;
 
 use quorate_jepsen_style::history::write;
 use quorate_reports::{Exit, Verdict, json, text};
-use quorate_scenarios::run::repeat;
+use quorate_scenarios::run::{not_run, repeat};
 use quorate_scenarios::soak::{Soak, Tally};
 use quorate_scenarios::{Run, catalog, run};
 use quorate_sim::determinism::same;
@@ -42,7 +42,7 @@ fn once(target: &Target, output: Output, history: Option<&Path>, trace: Option<&
     announce(target);
     let keep = trace.map_or(Keep::Last(KEPT), |_| Keep::All);
     let Some(run) = attempt(target, keep) else {
-        return harness_failed(target);
+        return harness_failed(target, output, "the harness panicked; see above".to_owned());
     };
     let lines = || run.recording.lines.join("\n");
     let saved = [
@@ -54,8 +54,9 @@ fn once(target: &Target, output: Output, history: Option<&Path>, trace: Option<&
     ];
     for (path, saved) in saved {
         if let (Some(path), Some(Err(error))) = (path, saved) {
-            eprintln!("chaos: {}: {error}", path.display());
-            return harness_failed(target);
+            let reason = format!("{}: {error}", path.display());
+            eprintln!("chaos: {reason}");
+            return harness_failed(target, output, reason);
         }
     }
     match output {
@@ -63,8 +64,8 @@ fn once(target: &Target, output: Output, history: Option<&Path>, trace: Option<&
         Output::Json => match json::line(&run.report) {
             Ok(line) => say(&line),
             Err(error) => {
-                eprintln!("chaos: the report cannot be written: {error}");
-                return harness_failed(target);
+                let reason = format!("the report cannot be written: {error}");
+                return harness_failed(target, output, reason);
             }
         },
     }
@@ -98,7 +99,7 @@ fn twice(target: &Target) -> Exit {
     announce(target);
     let (Some(first), Some(second)) = (attempt(target, Keep::All), attempt(target, Keep::All))
     else {
-        return harness_failed(target);
+        return harness_failed(target, Output::Text, String::new());
     };
     match same(&first.recording, &second.recording) {
         Ok(()) => {
@@ -142,11 +143,15 @@ fn attempt(target: &Target, keep: Keep) -> Option<Run> {
     catch_unwind(AssertUnwindSafe(run)).ok()
 }
 
-fn harness_failed(target: &Target) -> Exit {
-    say(&format!(
-        "again: {}",
-        repeat(target.scenario, target.seed, target.world)
-    ));
+/// A program that reads the last line gets a report in any case.
+fn harness_failed(target: &Target, output: Output, reason: String) -> Exit {
+    let (scenario, seed, world) = (target.scenario, target.seed, target.world);
+    say(&format!("again: {}", repeat(scenario, seed, world)));
+    if output == Output::Json
+        && let Ok(line) = json::line(&not_run(scenario, seed, world, reason))
+    {
+        say(&line);
+    }
     Exit::Harness
 }
 

@@ -1,0 +1,247 @@
+//! Members that come and go: what an operator wishes, asks for, and asks for again until it is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate::ids::NodeId;
+use quorate::proto::admin::RemoveNodeRequest;
+
+use super::process::invitation;
+use super::{Cluster, RETRY};
+use crate::faults::{Damage, Fault, MemberChange};
+use crate::host::HostId;
+use crate::liveness::NotYet;
+use crate::simulator::Simulator;
+use crate::sync::guard;
+use crate::trace::Place;
+use crate::world::{Answer, Outcome, SimulatedTime, World};
+
+/// Nobody is let go when no more than so many would stay that are not about to change: as many as usually vote.
+const FEWEST: usize = 3;
+/// After so long somebody asks again for a change of the members that has not come about.
+const ASKED_AGAIN: Duration = Duration::from_secs(20);
+
+/// A change of the members that somebody has asked for.
+pub(super) struct Wish {
+    pub(super) host: HostId,
+    pub(super) what: Wanted,
+    /// What was asked of a node and not answered yet.
+    asked: Option<Answer<bool>>,
+    /// When it is asked again.
+    again: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Join,
+    /// The member of this id goes in order.
+    Leave(u64),
+    /// The member of this id, whose machine is dead, is removed.
+    Remove(u64),
+    /// The member of this id has lost its data: it is removed, and its machine joins anew.
+    Replace(u64),
+}
+
+impl<M: Simulator> Cluster<'_, M> {
+    /// Begins a change of the members, unless that is impossible now. It is done some time later, while the cluster suffers or
+    /// converges.
+    pub fn change(&mut self, change: &MemberChange) -> Outcome {
+        match *change {
+            MemberChange::Join => self.join_one(),
+            MemberChange::Leave(host) => self.go(host, Wanted::Leave),
+            MemberChange::Remove(host) => {
+                let outcome = self.go(host, Wanted::Remove);
+                if outcome == Outcome::Installed {
+                    let _ = self.world.kill(host);
+                }
+                outcome
+            }
+        }
+    }
+
+    /// Destroys what the atlas allows to be destroyed. Who loses everything at once is replaced.
+    pub(super) fn damage(&mut self, damage: Damage, lasts: Duration) -> Outcome {
+        let host = damage.host();
+        if self.inner(host).is_none() || self.changes.iter().any(|wish| wish.host == host) {
+            return Outcome::Skipped("is not up, or about to change");
+        }
+        let member = self.world.witness().member(host);
+        let outcome = Fault::Damage(damage).inject(self.world, lasts);
+        if let (Damage::Wiped(_), Outcome::Installed, Some(id)) = (damage, &outcome, member) {
+            self.wish(host, Wanted::Replace(id));
+        }
+        outcome
+    }
+
+    /// Does what the message of a node says that is refused: has its member removed, gives its machine an empty disk, and lets
+    /// it join anew. It is done some time later, as other changes are.
+    pub fn replace(&mut self, number: u16) {
+        let host = HostId::new(number);
+        let member = self.world.witness().member(host);
+        let _ = self.world.kill(host);
+        let _ = self.world.wipe(host);
+        if let Some(id) = member {
+            self.wish(host, Wanted::Replace(id));
+        }
+        let _ = self.world.start(host);
+    }
+
+    /// Waits until every change of the members that was begun is done.
+    ///
+    /// # Errors
+    /// With the first that is not within `bound`.
+    pub fn settle(&mut self, bound: Duration) -> Result<(), NotYet> {
+        let deadline = self.world.now() + bound;
+        loop {
+            match self.settled() {
+                Err(reason) if self.world.now() >= deadline => return Err(reason),
+                Err(_) => self.world.advance(RETRY),
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    pub(super) fn settled(&mut self) -> Result<(), NotYet> {
+        self.see_to_changes();
+        let Some(wish) = self.changes.first() else {
+            return Ok(());
+        };
+        let what = match wish.what {
+            Wanted::Join => "joined",
+            Wanted::Leave(_) => "left",
+            Wanted::Remove(_) => "been removed",
+            Wanted::Replace(_) => "been replaced",
+        };
+        Err(NotYet::Unchanged(wish.host, what))
+    }
+
+    /// The first machine that has no part in the cluster is started, to join it.
+    fn join_one(&mut self) -> Outcome {
+        let mut machines = (1..=self.options.nodes + self.options.reserve).map(HostId::new);
+        let Some(host) = machines.find(|host| !self.nodes.contains(host)) else {
+            return Outcome::Skipped("all machines are members");
+        };
+        self.nodes.push(host);
+        guard(&self.desk).later.insert(host);
+        self.wish(host, Wanted::Join);
+        self.world.start(host)
+    }
+
+    /// A member is to go, as long as enough stay that do not.
+    fn go(&mut self, host: HostId, how: fn(u64) -> Wanted) -> Outcome {
+        let staying = self.nodes.len() - self.changes.len();
+        if !self.nodes.contains(&host) || self.changes.iter().any(|wish| wish.host == host) {
+            return Outcome::Skipped("is no member, or about to change");
+        }
+        if staying <= FEWEST {
+            return Outcome::Skipped("too few would stay");
+        }
+        let Some(inner) = self.inner(host) else {
+            return Outcome::Skipped("is not up");
+        };
+        self.wish(host, how(inner.who().node.0));
+        Outcome::Installed
+    }
+
+    fn wish(&mut self, host: HostId, what: Wanted) {
+        self.changes.push(Wish {
+            host,
+            what,
+            asked: None,
+            again: self.world.now(),
+        });
+    }
+
+    /// Looks which changes are done, and asks for the others again.
+    pub(super) fn see_to_changes(&mut self) {
+        for mut wish in std::mem::take(&mut self.changes) {
+            if self.is_done(&wish) {
+                self.finish(&wish);
+                continue;
+            }
+            let answered = wish.asked.as_ref().and_then(Answer::take);
+            if answered.is_some() {
+                wish.asked = None;
+            }
+            if wish.asked.is_none() || self.world.now() >= wish.again {
+                wish.asked = self.ask(&wish);
+                wish.again = self.world.now() + ASKED_AGAIN;
+            }
+            self.changes.push(wish);
+        }
+    }
+
+    /// Whether a change has come about: joined is who is up, gone is whose id some member that is up knows to be removed, and
+    /// replaced is both.
+    fn is_done(&self, wish: &Wish) -> bool {
+        let joined = || self.inner(wish.host).is_some();
+        match wish.what {
+            Wanted::Join => joined(),
+            Wanted::Leave(id) | Wanted::Remove(id) => self.is_gone(id, wish.host),
+            Wanted::Replace(id) => self.is_gone(id, wish.host) && joined(),
+        }
+    }
+
+    fn is_gone(&self, id: u64, machine: HostId) -> bool {
+        let knows = |host: &HostId| {
+            let view = self.inner(*host).map(|inner| inner.view().get());
+            view.is_some_and(|view| view.tombstones.contains_key(&NodeId(id)))
+        };
+        let mut others = self.nodes.iter().filter(|host| **host != machine);
+        others.any(knows)
+    }
+
+    fn finish(&mut self, wish: &Wish) {
+        let done = match wish.what {
+            Wanted::Join => "member-joined",
+            Wanted::Leave(_) => "member-left",
+            Wanted::Remove(_) => "member-removed",
+            Wanted::Replace(_) => "member-replaced",
+        };
+        self.world
+            .count(Place::Host(wish.host), done, String::new());
+        if matches!(wish.what, Wanted::Leave(_) | Wanted::Remove(_)) {
+            // What is left of it is of no use. The machine can join again, as another member.
+            let _ = self.world.kill(wish.host);
+            let _ = self.world.wipe(wish.host);
+            self.nodes.retain(|host| *host != wish.host);
+            let mut desk = guard(&self.desk);
+            desk.own.remove(&wish.host);
+            desk.later.insert(wish.host);
+        }
+    }
+
+    /// Asks a node for what is wished: for a line, or for a removal, one of those that stay; to leave, the one that goes.
+    fn ask(&mut self, wish: &Wish) -> Option<Answer<bool>> {
+        let going = |host: &HostId| self.changes.iter().any(|other| other.host == *host);
+        let able =
+            |host: &&HostId| **host != wish.host && !going(host) && self.inner(**host).is_some();
+        let at = match wish.what {
+            Wanted::Leave(_) => wish.host,
+            Wanted::Join | Wanted::Remove(_) | Wanted::Replace(_) => {
+                *self.nodes.iter().find(able)?
+            }
+        };
+        let inner = self.inner(at)?;
+        let (host, desk) = (wish.host, Arc::clone(&self.desk));
+        let what = wish.what;
+        let asking = async move {
+            match what {
+                Wanted::Join => {
+                    let made = inner.invite(invitation(1, host.to_string())).await;
+                    made.map(|(line, _)| guard(&desk).own.insert(host, line))
+                        .is_ok()
+                }
+                Wanted::Leave(_) => inner.leave().await.is_ok(),
+                Wanted::Remove(id) | Wanted::Replace(id) => {
+                    let request = RemoveNodeRequest {
+                        node: NodeId(id).to_string(),
+                        force: true,
+                    };
+                    inner.remove(request).await.is_ok()
+                }
+            }
+        };
+        Some(self.world.spawn(at, asking))
+    }
+}

@@ -1,0 +1,146 @@
+//! What a machine's process is: a node that is started again when it does not start, and joins with the line that the
+//! operator has laid out for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use quorate::config::{Beginning, ClientAccess, NodeConfig};
+use quorate::join::JoinLine;
+use quorate::membership::Policy;
+use quorate::node::{Inner, Invitation, Node, NodeError, Wipe, join};
+use quorate::proto::join::RoleWanted;
+use quorate::raft::config::Timing;
+use quorate::runtime::{Disk, Found, Runtime};
+
+use super::requests::PATIENCE;
+use super::{FIRST, RETRY};
+use crate::host::HostId;
+use crate::sync::guard;
+
+/// Longer than any run.
+const LINE_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What the nodes of a cluster show, by machine.
+pub(super) type Registry<R> = Arc<Mutex<BTreeMap<HostId, Shown<R>>>>;
+
+/// What the operator has laid out for the machines.
+pub(super) type Desk = Arc<Mutex<Lines>>;
+
+/// The lines to join with.
+#[derive(Default)]
+pub(super) struct Lines {
+    /// The one that the first node made for those that the cluster is formed of.
+    pub(super) general: Option<JoinLine>,
+    /// Those that were made for one machine.
+    pub(super) own: BTreeMap<HostId, JoinLine>,
+    /// Machines that join later, and so wait for a line of their own.
+    pub(super) later: BTreeSet<HostId>,
+}
+
+/// How far a node is.
+pub(super) enum Shown<R: Runtime> {
+    Starting(String),
+    Up(Weak<Inner<R>>),
+}
+
+/// What a machine's process does: starts its node, and again when it does not start.
+pub(super) async fn live<R: Runtime>(
+    host: HostId,
+    timing: Timing,
+    registry: Registry<R>,
+    desk: Desk,
+) {
+    guard(&registry).insert(host, Shown::Starting("begins".to_owned()));
+    loop {
+        match begin::<R>(host, timing, &desk).await {
+            Ok(node) => {
+                guard(&registry).insert(host, Shown::Up(Arc::downgrade(&node.handle())));
+                if host == FIRST {
+                    invite::<R>(&node, &desk).await;
+                }
+                std::future::pending::<()>().await;
+            }
+            Err(error) => {
+                guard(&registry).insert(host, Shown::Starting(error.to_string()));
+                R::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// The first node makes the cluster, the others join it, and all of them go on with what they find.
+async fn begin<R: Runtime>(
+    host: HostId,
+    timing: Timing,
+    desk: &Desk,
+) -> Result<Node<R>, NodeError> {
+    let config = config(host, timing);
+    let (later, made) = {
+        let desk = guard(desk);
+        (desk.later.contains(&host), desk.general.is_some())
+    };
+    // Only while there is no cluster that it could join.
+    if host == FIRST && !later && !made {
+        return Node::start(config, Beginning::Usual).await;
+    }
+    let identity = R::disk().find(&config.data_dir.join("identity.json"));
+    if !matches!(identity, Ok(Found::File)) {
+        let line = loop {
+            let found = {
+                let desk = guard(desk);
+                let general = desk.general.as_ref().filter(|_| !later);
+                desk.own.get(&host).or(general).cloned()
+            };
+            if let Some(line) = found {
+                break line;
+            }
+            R::sleep(RETRY).await;
+        };
+        join::<R>(&config, line, RoleWanted::Any, Wipe::Refuse, PATIENCE).await?;
+    }
+    Node::start(config, Beginning::Existing).await
+}
+
+/// The operator: has the first node make one line, which all the others join with.
+async fn invite<R: Runtime>(node: &Node<R>, desk: &Desk) {
+    while guard(desk).general.is_none() {
+        match node.handle().invite(invitation(1_000, String::new())).await {
+            Ok((made, _)) => guard(desk).general = Some(made),
+            Err(_) => R::sleep(RETRY).await,
+        }
+    }
+}
+
+pub(super) fn invitation(uses: u32, name: String) -> Invitation {
+    Invitation {
+        ttl: LINE_LIFE,
+        uses,
+        role: RoleWanted::Any,
+        name,
+    }
+}
+
+fn peer_address(host: HostId) -> String {
+    format!("{}:7001", host.ip())
+}
+
+fn config(host: HostId, timing: Timing) -> NodeConfig {
+    NodeConfig {
+        data_dir: PathBuf::from("/data"),
+        name: host.to_string(),
+        listen_client: format!("{}:7000", host.ip()),
+        listen_peer: peer_address(host),
+        advertise_peer: vec![peer_address(host)],
+        advertise_client: vec![format!("http://{}:7000", host.ip())],
+        failure_domain: String::new(),
+        timing,
+        client_access: ClientAccess::Anyone,
+        policy: Policy::production(),
+        max_client_connections: 64,
+        min_free_bytes: 64 * 1024,
+        reserve_bytes: 16 * 1024,
+        drain: Duration::from_secs(1),
+    }
+}

@@ -1,0 +1,98 @@
+//! Disks that forget what they had promised: the node that has one is refused, and joins anew as another member.
+
+use std::path::Path;
+use std::time::Duration;
+
+use quorate::runtime::Disk;
+use quorate_sim::liveness::Presence;
+use quorate_sim::prelude::*;
+use quorate_sim::simulator::Simulator;
+
+/// What a node that does not start says.
+fn refusal<M: Simulator>(cluster: &Cluster<'_, M>, number: u16) -> String {
+    let host = HostId::new(number);
+    let nodes = cluster.status();
+    let node = nodes.iter().find(|node| node.host == host);
+    match node.map(|node| node.presence.clone()) {
+        Some(Presence::Starting(why)) => why,
+        other => panic!("n{number} is not refused: {other:?}"),
+    }
+}
+
+/// Writes through the leader, so that it has seen the others acknowledge.
+fn write<M: Simulator>(cluster: &mut Cluster<'_, M>, leader: u16, key: &str) {
+    for number in 0..10 {
+        cluster
+            .put(leader, &format!("{key}{number}"), "value")
+            .expect("acknowledged");
+    }
+}
+
+/// T19: what it acknowledged is counted on, and its vote could elect one that lacks it.
+fn older_image_is_refused_until_an_operator_wipes_it<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(8), Options::none(3), Keep::Last(60), |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        let forgetful = 1 + leader % 3;
+        let host = HostId::new(forgetful);
+        write(cluster, leader, "before");
+        let image = cluster.world().machine(host).disk().save();
+        write(cluster, leader, "after");
+        cluster.world().put_back(host, image);
+        cluster.advance(Duration::from_secs(5));
+        let why = refusal(cluster, forgetful);
+        assert!(why.contains("put back to an older state"), "{why}");
+        write(cluster, leader, "meanwhile");
+
+        cluster.heal();
+        cluster
+            .converge(Duration::from_secs(120))
+            .expect("wiped, it joins anew");
+        assert_eq!(cluster.get(leader, "after3").as_deref(), Some("value"));
+        cluster.assert_sound();
+        assert_eq!(cluster.world().fired()["member-replaced"], 1);
+        assert_eq!(cluster.world().fired()["disk-stale-image"], 1);
+        assert!(cluster.world().witness().told()["memory compared and found older"] > 0);
+    });
+}
+
+/// An identity without the log that belongs to it would be a voter that has forgotten everything.
+fn node_whose_log_is_gone_does_not_return_under_its_id<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(9), Options::none(3), Keep::Last(60), |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        let robbed = 1 + leader % 3;
+        write(cluster, leader, "before");
+        let _ = cluster.node(robbed).kill();
+        let disk = cluster.world().machine(HostId::new(robbed)).disk().clone();
+        let files = disk.mount();
+        for file in ["log.db", "log.db-wal"] {
+            files
+                .remove(&Path::new("/data").join(file))
+                .expect("it was there");
+        }
+        let _ = cluster.node(robbed).start();
+        cluster.advance(Duration::from_secs(5));
+        let why = refusal(cluster, robbed);
+        assert!(why.contains("log.db"), "{why}");
+        write(cluster, leader, "meanwhile");
+
+        cluster.replace(robbed);
+        cluster
+            .converge(Duration::from_secs(120))
+            .expect("wiped, it joins anew");
+        cluster.assert_sound();
+        assert_eq!(cluster.world().fired()["member-replaced"], 1);
+    });
+}
+
+/// Makes a test of each story for each world.
+macro_rules! stories {
+    ($($story:ident),* $(,)?) => {
+        mod madsim { $( #[test] fn $story() { super::$story::<super::MadsimWorld>(); } )* }
+        mod turmoil { $( #[test] fn $story() { super::$story::<super::TurmoilWorld>(); } )* }
+    };
+}
+
+stories![
+    older_image_is_refused_until_an_operator_wipes_it,
+    node_whose_log_is_gone_does_not_return_under_its_id,
+];
