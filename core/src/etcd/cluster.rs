@@ -1,4 +1,4 @@
-//! Cluster: who is in it. Members join and leave by `quorate join` and `quorate remove`, which prove who they are; etcd's
+//! Cluster: who is in it. Members join and leave by `quorate join` and `quorate remove-node`, which prove who they are; etcd's
 //! calls for it, which trust whoever asks, are not offered.
 
 use tonic::Status;
