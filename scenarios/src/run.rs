@@ -129,35 +129,29 @@ fn run_in<M: Simulator>(scenario: &Scenario, seed: Seed, world: WorldName, keep:
             cpu: thread_cpu_time(),
         }
     });
-    let (verdict, reason, evidence_lines, history, faults) = match left.lived {
+    let (judged, history) = match left.lived {
         Ok(evidence) => {
             let report = judge(scenario, seed, &evidence);
             let (reason, lines) = words(&report);
             let history = evidence.history.unwrap_or_default();
-            (report.verdict, reason, lines, history, evidence.fired)
+            let judged = RunReport {
+                verdict: report.verdict,
+                evidence: lines,
+                operations: counts(&history),
+                faults: evidence.fired,
+                ..not_run(scenario, seed, world, reason)
+            };
+            (judged, history)
         }
-        Err(reason) => {
-            let (history, faults) = (History::default(), BTreeMap::new());
-            (Verdict::NotRun, reason, Vec::new(), history, faults)
-        }
+        Err(reason) => (not_run(scenario, seed, world, reason), History::default()),
     };
     let report = RunReport {
-        format: quorate_reports::run::FORMAT,
-        scenario: scenario.name.to_owned(),
-        seed: seed.number(),
-        world: world.name().to_owned(),
-        verdict,
-        reason,
-        evidence: evidence_lines,
         trace_digest: left.recording.digest.to_string(),
         trace_events: left.recording.events,
         simulated_seconds: left.simulated.as_secs_f64(),
         cpu_seconds: left.cpu.as_secs_f64(),
-        operations: counts(&history),
-        faults,
         recoveries: left.told.into_iter().collect(),
-        options: scenario.options(seed).to_string(),
-        repeat: repeat(scenario, seed, world),
+        ..judged
     };
     Run {
         report,
@@ -198,12 +192,11 @@ fn live<M: Simulator>(
     }
     let at_first = voting(cluster.world());
     let atlas = Atlas::new(&nodes, seed);
-    let able: BTreeSet<HostId> = nodes.iter().copied().collect();
+    let mut able: BTreeSet<HostId> = nodes.iter().copied().collect();
     let compacting = compact::<Simulated<M::Substrate>>(nodes.clone());
     let _ = cluster.world().spawn(CLIENTS, compacting);
     let asking = ask::<M>(scenario, seed, nodes);
     let answer = cluster.world().spawn(CLIENTS, asking);
-    let mut able = able;
     if scenario.faults == Faults::Amnesia {
         forget(&mut cluster, &atlas, &mut able, scenario.suffers);
     } else {

@@ -44,20 +44,16 @@ fn once(target: &Target, output: Output, history: Option<&Path>, trace: Option<&
     let Some(run) = attempt(target, keep) else {
         return harness_failed(target, output, "the harness panicked; see above".to_owned());
     };
-    let lines = || run.recording.lines.join("\n");
-    let saved = [
-        (history, history.map(|path| save(&run, path))),
-        (
-            trace,
-            trace.map(|path| create(path)?.write_all(lines().as_bytes())),
-        ),
-    ];
-    for (path, saved) in saved {
-        if let (Some(path), Some(Err(error))) = (path, saved) {
-            let reason = format!("{}: {error}", path.display());
-            eprintln!("chaos: {reason}");
-            return harness_failed(target, output, reason);
-        }
+    let saved = save(history, |file| write::write(&run.history, file)).and_then(|()| {
+        let lines = run.recording.lines.join("\n");
+        save(trace, |mut file| {
+            file.write_all(lines.as_bytes())?;
+            file.flush()
+        })
+    });
+    if let Err(reason) = saved {
+        eprintln!("chaos: {reason}");
+        return harness_failed(target, output, reason);
     }
     match output {
         Output::Text => say(&text::page(&run.report)),
@@ -155,16 +151,21 @@ fn harness_failed(target: &Target, output: Output, reason: String) -> Exit {
     Exit::Harness
 }
 
-fn save(run: &Run, path: &Path) -> io::Result<()> {
-    write::write(&run.history, create(path)?)
-}
-
-fn create(path: &Path) -> io::Result<BufWriter<File>> {
+/// Writes to a file, if one was asked for; what is not written to the end is an error that names it.
+fn save(
+    path: Option<&Path>,
+    write: impl FnOnce(BufWriter<File>) -> io::Result<()>,
+) -> Result<(), String> {
+    let Some(path) = path else {
+        return Ok(());
+    };
     #[expect(
         clippy::disallowed_methods,
         reason = "a command of its own, on a real disk"
     )]
-    File::create(path).map(BufWriter::new)
+    let file = File::create(path).map(BufWriter::new);
+    let written = file.and_then(write);
+    written.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn say(line: &str) {
