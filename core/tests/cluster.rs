@@ -4,65 +4,25 @@
     reason = "helpers of tests: whatever is not as it must be ends the test"
 )]
 
+mod nodes;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::config::{Beginning, ClientAccess, NodeConfig};
-use quorate::membership::Policy;
+use quorate::config::Beginning;
 use quorate::node::{Invitation, Node, Wipe, join};
 use quorate::proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest};
 use quorate::proto::join::RoleWanted;
 use quorate::proto::store::command::Body;
-use quorate::raft::config::Timing;
 use quorate::raft::replica::Replica;
+use quorate::runtime::Runtime as _;
 use quorate::runtime::tokio::TokioRuntime;
 use quorate::state::Response;
 
+use nodes::{config, until};
+
 type RealNode = Node<TokioRuntime>;
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
-fn config(directory: &Path, name: &str) -> NodeConfig {
-    let peer = format!("127.0.0.1:{}", free_port());
-    NodeConfig {
-        data_dir: directory.join(name),
-        name: name.to_owned(),
-        listen_client: "127.0.0.1:0".to_owned(),
-        listen_peer: peer.clone(),
-        advertise_peer: vec![peer],
-        advertise_client: vec![],
-        failure_domain: String::new(),
-        timing: Timing::default(),
-        client_access: ClientAccess::Anyone,
-        policy: Policy::production(),
-        max_client_connections: 64,
-        min_free_bytes: 0,
-        reserve_bytes: 4096,
-        drain: Duration::from_secs(1),
-    }
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..3_000 {
-        if holds() {
-            return;
-        }
-        tokio_sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not within 30 s: {what}");
-}
-
-async fn tokio_sleep(duration: Duration) {
-    use quorate::runtime::Runtime as _;
-    TokioRuntime::sleep(duration).await;
-}
 
 fn put(key: &str, value: &str) -> Body {
     Body::Put(PutRequest {
@@ -98,7 +58,7 @@ fn voters(node: &RealNode) -> usize {
 }
 
 async fn three(directory: &Path) -> Vec<RealNode> {
-    let first = config(directory, "one");
+    let first = config(directory.join("one"), "one");
     let mut nodes = vec![
         RealNode::start(first, Beginning::Usual)
             .await
@@ -109,7 +69,7 @@ async fn three(directory: &Path) -> Vec<RealNode> {
     })
     .await;
     for name in ["two", "three"] {
-        let config = config(directory, name);
+        let config = config(directory.join(name), name);
         let invitation = Invitation {
             ttl: Duration::from_secs(60),
             uses: 1,
@@ -137,7 +97,7 @@ async fn three(directory: &Path) -> Vec<RealNode> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_keeps_what_it_acknowledged_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
-    let config = config(directory.path(), "one");
+    let config = config(directory.path().join("one"), "one");
     let node = RealNode::start(config.clone(), Beginning::Usual)
         .await
         .unwrap();
@@ -250,7 +210,7 @@ async fn leadership_is_handed_over_under_load_and_every_write_has_an_answer() {
             }
         });
     }
-    tokio_sleep(Duration::from_millis(20)).await;
+    TokioRuntime::sleep(Duration::from_millis(20)).await;
     let heir = leader.replica().hand_over(Duration::from_secs(2)).await;
     assert!(heir.is_some(), "followers are level once nothing is added");
     assert!(!leader.replica().leads());

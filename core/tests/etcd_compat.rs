@@ -26,7 +26,7 @@ mod local;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
             "NOT COMPARED WITH A REAL ETCD: none is in the PATH. Install one (Debian: etcd-server) or name it in QUORATE_ETCD."
         ),
     }
-    let trial = |name: String, run: fn(&PathBuf, u8) -> Result<(), Failed>, seed| {
+    let trial = |name: String, run: fn(&Path, u8) -> Result<(), Failed>, seed| {
         let binary = etcd.clone();
         let run = move || {
             let binary = binary.expect("an ignored test was forced to run without an etcd");
@@ -95,81 +95,67 @@ fn find_etcd() -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// A real etcd of one node on a directory of its own.
-struct Etcd {
+/// A server of one node as a process of its own, on a directory of its own.
+struct Server {
     process: Child,
     address: String,
     _directory: tempfile::TempDir,
 }
 
-impl Etcd {
-    fn start(binary: &PathBuf) -> Self {
+impl Server {
+    /// A real etcd.
+    fn etcd(binary: &Path) -> Self {
+        Self::start(Command::new(binary), |command, data, client, peer| {
+            let [client, peer] = [client, peer].map(|address| format!("http://{address}"));
+            command
+                .args(["--name", "one", "--data-dir"])
+                .arg(data)
+                .args(["--listen-client-urls", &client])
+                .args(["--advertise-client-urls", &client])
+                .args(["--listen-peer-urls", &peer])
+                .args(["--initial-advertise-peer-urls", &peer])
+                .args(["--initial-cluster", &format!("one={peer}")]);
+        })
+    }
+
+    /// The shipped binary.
+    fn quorate() -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        Self::start(command, |command, data, client, peer| {
+            command
+                .args(["start", "--name", "one", "--data-dir"])
+                .arg(data)
+                .args(["--listen-client", client, "--listen-peer", peer]);
+        })
+    }
+
+    /// `configure` is given where its data are, and where it serves clients and peers.
+    fn start(
+        mut command: Command,
+        configure: impl FnOnce(&mut Command, &Path, &str, &str),
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let [client, peer] = [free_address(), free_address()];
-        let url = |address: &str| format!("http://{address}");
-        let process = Command::new(binary)
-            .args(["--name", "one", "--data-dir"])
-            .arg(directory.path().join("data"))
-            .args([
-                "--listen-client-urls",
-                &url(&client),
-                "--advertise-client-urls",
-                &url(&client),
-            ])
-            .args([
-                "--listen-peer-urls",
-                &url(&peer),
-                "--initial-advertise-peer-urls",
-                &url(&peer),
-            ])
-            .args(["--initial-cluster", &format!("one={}", url(&peer))])
+        let [address, peer] = [free_address(), free_address()];
+        configure(
+            &mut command,
+            &directory.path().join("data"),
+            &address,
+            &peer,
+        );
+        let process = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         Self {
             process,
-            address: client,
+            address,
             _directory: directory,
         }
     }
 }
 
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        self.process.kill().expect("it is our child");
-        self.process.wait().expect("it is our child");
-    }
-}
-
-/// The shipped binary, one node on a directory of its own.
-struct Quorate {
-    process: Child,
-    address: String,
-    _directory: tempfile::TempDir,
-}
-
-impl Quorate {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let [client, peer] = [free_address(), free_address()];
-        let process = Command::new(env!("CARGO_BIN_EXE_quorate"))
-            .args(["start", "--name", "one", "--data-dir"])
-            .arg(directory.path().join("data"))
-            .args(["--listen-client", &client, "--listen-peer", &peer])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self {
-            process,
-            address: client,
-            _directory: directory,
-        }
-    }
-}
-
-impl Drop for Quorate {
+impl Drop for Server {
     fn drop(&mut self) {
         self.process.kill().expect("it is our child");
         self.process.wait().expect("it is our child");
@@ -189,18 +175,18 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-fn against_the_api(etcd: &PathBuf, seed: u8) -> Result<(), Failed> {
+fn against_the_api(etcd: &Path, seed: u8) -> Result<(), Failed> {
     runtime()?.block_on(async {
-        let theirs = Etcd::start(etcd);
+        let theirs = Server::etcd(etcd);
         let ours = Served::start().await;
         compare(&theirs.address, &ours.address, seed).await
     })
 }
 
-fn against_the_binary(etcd: &PathBuf, seed: u8) -> Result<(), Failed> {
+fn against_the_binary(etcd: &Path, seed: u8) -> Result<(), Failed> {
     runtime()?.block_on(async {
-        let theirs = Etcd::start(etcd);
-        let ours = Quorate::start();
+        let theirs = Server::etcd(etcd);
+        let ours = Server::quorate();
         compare(&theirs.address, &ours.address, seed).await
     })
 }

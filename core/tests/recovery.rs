@@ -7,56 +7,28 @@
     reason = "the test looks at the disk itself, and whatever is not as it must be ends it"
 )]
 
-#[path = "filming/mod.rs"]
 mod filming;
+mod nodes;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate::config::{Beginning, ClientAccess, NodeConfig};
+use quorate::config::{Beginning, NodeConfig};
 use quorate::directory::{Directory, DirectoryError};
-use quorate::membership::Policy;
 use quorate::node::recover::Patient;
 use quorate::node::{Invitation, NodeError, Wipe};
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::join::RoleWanted;
 use quorate::proto::store::command::Body;
-use quorate::raft::config::Timing;
 use quorate::real::{self, RealNode};
-use quorate::runtime::Runtime;
 use quorate::runtime::tokio::{StdDisk, TokioRuntime as Real};
 
 use filming::{CAMERA, Camera, Filmed, World, copy};
+use nodes::until;
 
 fn config(directory: &Path) -> NodeConfig {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let peer = listener.local_addr().unwrap().to_string();
-    NodeConfig {
-        data_dir: directory.to_owned(),
-        name: directory.file_name().unwrap().to_str().unwrap().to_owned(),
-        listen_client: "127.0.0.1:0".to_owned(),
-        listen_peer: peer.clone(),
-        advertise_peer: vec![peer],
-        advertise_client: vec![],
-        failure_domain: String::new(),
-        timing: Timing::default(),
-        client_access: ClientAccess::Anyone,
-        policy: Policy::production(),
-        max_client_connections: 64,
-        min_free_bytes: 0,
-        reserve_bytes: 4096,
-        drain: Duration::from_secs(1),
-    }
-}
-
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..3_000 {
-        if holds() {
-            return;
-        }
-        Real::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not within 30 s: {what}");
+    let name = directory.file_name().unwrap().to_str().unwrap();
+    nodes::config(directory.to_owned(), name)
 }
 
 async fn leads(node: &RealNode) {

@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::tls::name::is_reserved;
 
+/// Addresses that a node may have, for peers and clients together.
+pub(crate) const MOST_ADDRESSES: usize = 16;
+
 /// An address that can be dialled. The host is a DNS name, an IPv4 address or an IPv6 address in brackets; it is not resolved here,
 /// and need not be resolvable by anybody but those who dial it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,7 +5,7 @@
 //! checked here before proposing only spares the log what is hopeless, and finds the words. The certificate is signed after
 //! the admission has committed, and signing again for the same node and key is harmless, so every step can be repeated.
 
-use super::address::may_be_claimed;
+use super::address::{MOST_ADDRESSES, may_be_claimed};
 use super::token::{Claim, TokenId};
 use super::view::MemberView;
 use crate::ids::{ClusterId, Epoch, NodeId};
@@ -24,7 +24,6 @@ use crate::tls::{NodeSubject, PublicKey, request};
 /// How long a joiner rests when there is nobody to decide.
 const PAUSE_MS: u64 = 500;
 pub(super) const LONGEST_NAME: usize = 63;
-const MOST_ADDRESSES: usize = 16;
 
 /// Whether this node decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

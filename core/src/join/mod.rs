@@ -49,6 +49,7 @@ pub mod service;
 pub mod token;
 pub mod view;
 
+pub(crate) use address::MOST_ADDRESSES;
 pub use address::{Address, AddressError, addresses, are_local, may_be_claimed};
 pub use line::{JoinLine, LineError};
 pub use token::{Claim, Token, TokenId};

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use openraft::ServerState;
-use tonic::Request;
 
 use super::fleet::Fleet;
 use super::health::{Arrival, Health};
@@ -269,12 +268,8 @@ impl<R: Runtime> Driver<R> {
         let here = peers.identity();
         let others = due.iter().copied().filter(|node| *node != here.node);
         let asked = others.map(|node| async move {
-            let mut request = Request::new(peer::ReportRequest {
-                route: Some(here.route(node)),
-            });
-            request.set_timeout(ROUND);
-            let report = peers.client(node).report(request).await;
-            report.ok().map(|report| (node, report.into_inner()))
+            let report = peers.report(node, ROUND).await?;
+            Some((node, report))
         });
         let mut answers: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
         if due.contains(&here.node) {

@@ -72,9 +72,7 @@ impl<D: Disk> Ground<D> {
             Self::Here(_) => {
                 // What was cut off while it was removed is of no use any more.
                 let rest = IdentityFiles::new(directory.disk().clone(), &directory.joining());
-                let is_rest = matches!(rest.found(), Ok(Found::Nothing));
-                let cleared = if is_rest { rest.clear() } else { Ok(()) };
-                return Ok(cleared.map_err(JoinError::Disk)?);
+                return clear_unless_begun(&rest);
             }
         };
         let kept = beside.read().map_err(JoinError::Disk)?;
@@ -98,11 +96,17 @@ impl<D: Disk> Ground<D> {
     /// When it cannot be removed.
     pub(super) fn give_up(&self) -> Result<(), NodeError> {
         match self {
-            Self::Beside(files) if matches!(files.found(), Ok(Found::Nothing)) => {
-                Ok(files.clear().map_err(JoinError::Disk)?)
-            }
-            _ => Ok(()),
+            Self::Beside(files) => clear_unless_begun(files),
+            Self::Here(_) => Ok(()),
         }
+    }
+}
+
+/// Removes what nobody can go on with.
+fn clear_unless_begun<D: Disk>(files: &IdentityFiles<D>) -> Result<(), NodeError> {
+    match files.found() {
+        Ok(Found::Nothing) => Ok(files.clear().map_err(JoinError::Disk)?),
+        _ => Ok(()),
     }
 }
 

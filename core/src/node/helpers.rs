@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tonic::Request;
 
 use super::NodeError;
 use super::inner::Inner;
 use crate::ids::NodeId;
 use crate::join::driver::was_removed;
 use crate::membership::Role;
-use crate::proto::peer::ReportRequest;
 use crate::proto::store::{self, command::Body};
 use crate::raft::replica::Stores;
 use crate::runtime::{Event, Runtime};
@@ -156,12 +154,8 @@ impl<R: Runtime> Inner<R> {
         let replica = self.replica();
         let limit = replica.timing().election().1;
         let asked = replica.heirs().into_iter().map(|node| async move {
-            let mut request = Request::new(ReportRequest {
-                route: Some(self.who().route(node)),
-            });
-            request.set_timeout(limit);
-            let report = replica.peers().client(node).report(request).await.ok()?;
-            (!report.into_inner().disk_full).then_some(node)
+            let report = replica.peers().report(node, limit).await?;
+            (!report.disk_full).then_some(node)
         });
         let with_room: Vec<NodeId> = join_all(asked).await.into_iter().flatten().collect();
         let heir = replica
@@ -194,7 +188,7 @@ impl<R: Runtime> Inner<R> {
             });
             let view = self.view().get();
             if voters == Some(vec![me.node])
-                && self.replica().leader() == Some(me.node)
+                && self.replica().leads()
                 && let Some(first) = view.members.get(&me.node)
             {
                 let trusted = view.trusted.iter().map(|ca| ca.to_vec().into());

@@ -155,7 +155,7 @@ impl<R: Runtime> Inner<R> {
 
 impl<R: Runtime> Host for Inner<R> {
     async fn look_up(&self, token: TokenId) -> Known {
-        let leads = self.replica().leader() == Some(self.who().node);
+        let leads = self.replica().leads();
         let highest = self.learn_members();
         let tokens = self.tokens().unwrap_or_default();
         Known {

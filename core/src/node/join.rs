@@ -60,9 +60,7 @@ pub async fn join<R: Runtime>(
         Err(error) => {
             if let JoinError::Failed(_) = error {
                 ground.give_up()?;
-            }
-            drop(lock);
-            if let JoinError::Failed(_) = error {
+                drop(lock);
                 directory.leave_as_found(made)?;
             }
             Err(error.into())

@@ -8,7 +8,7 @@ use super::inner::Inner;
 use super::inviting::InviteError;
 use super::leader::Decider;
 use crate::ids::NodeId;
-use crate::join::may_be_claimed;
+use crate::join::{MOST_ADDRESSES, may_be_claimed};
 use crate::proto::admin::{Done, RemoveNodeRequest};
 use crate::proto::join::Description;
 use crate::proto::store::command::Body;
@@ -20,7 +20,6 @@ const REMOVAL: Duration = Duration::from_secs(40);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A failure domain or an address that is longer is a mistake.
 const LONGEST: usize = 255;
-const MOST_ADDRESSES: usize = 16;
 
 impl<R: Runtime> Inner<R> {
     /// Sees to it that the member table says of this node what its configuration says: addresses may have changed since it

@@ -65,6 +65,9 @@ use front::Front;
 use membership_service::MembershipService;
 use origin::Origin;
 
+/// Connections at the peers' port at a time: a cluster of a hundred nodes has a few hundred.
+pub const MAX_PEER_CONNECTIONS: u32 = 1024;
+
 /// Strangers that want to join. Whoever holds a line makes two calls, each within ten seconds (`join/driver.rs`).
 const STRANGERS: Guests = Guests {
     max_connections: 32,
@@ -238,7 +241,7 @@ impl<R: Runtime> Node<R> {
         let timing = replica.timing();
         let options = ServerOptions {
             name: "peer",
-            max_connections: 1024,
+            max_connections: MAX_PEER_CONNECTIONS,
             max_handshakes: 256,
             guests: STRANGERS,
             max_concurrent_streams: 1024,

@@ -18,7 +18,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tonic::Request;
 
 use super::NodeError;
 use super::inner::view_of;
@@ -31,7 +30,6 @@ use crate::join::joiner::Membership;
 use crate::join::keep::IdentityFiles;
 use crate::join::{JoinLine, MemberView, SharedView, Token, addresses, founder};
 use crate::membership::fleet::quorum;
-use crate::proto::peer;
 use crate::proto::store::command::Body;
 use crate::proto::store::{self, MemberRole, Recovery, Role, RoleChange, TokenAdd, TrustSet};
 use crate::raft::convert;
@@ -237,21 +235,16 @@ impl<R: Runtime> Patient<R> {
         let view = SharedView::new(self.origin.view.clone());
         let tls = NodeTls::<R>::new(self.origin.credentials.clone(), view)?;
         let peers = Peers::new(self.survivor.inhabitant.identity, tls, PATIENCE);
-        let asked = peers.others().into_iter().map(|node| {
-            let mut client = peers.client(node);
-            let route = Some(peers.identity().route(node));
-            async move {
-                let mut request = Request::new(peer::ReportRequest { route });
-                request.set_timeout(PATIENCE);
-                let report = client.report(request).await.ok()?.into_inner();
-                Some(Heard {
-                    node,
-                    extent: report.last.map(|id| Extent {
-                        term: id.term,
-                        index: id.index,
-                    }),
-                })
-            }
+        let peers = &peers;
+        let asked = peers.others().into_iter().map(|node| async move {
+            let report = peers.report(node, PATIENCE).await?;
+            Some(Heard {
+                node,
+                extent: report.last.map(|id| Extent {
+                    term: id.term,
+                    index: id.index,
+                }),
+            })
         });
         Ok(join_all(asked).await.into_iter().flatten().collect())
     }

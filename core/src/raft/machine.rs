@@ -163,14 +163,12 @@ impl<R: Runtime> Machine<R> {
         let batch = Decoded::new(&entries).map_err(io::Error::other)?;
         let bytes = batch.bytes;
         let may_hold = self.unseen.is_holding() || self.has_room();
-        let applied = if batch.is_brief() {
-            self.unseen
-                .run_brief(move |state| batch.apply::<R>(state, may_hold))
-                .await
+        let brief = batch.is_brief();
+        let apply = move |state: &mut State| batch.apply::<R>(state, may_hold);
+        let applied = if brief {
+            self.unseen.run_brief(apply).await
         } else {
-            self.unseen
-                .run(move |state| batch.apply::<R>(state, may_hold))
-                .await
+            self.unseen.run(apply).await
         };
         let applied = applied.map_err(io::Error::other)?;
         for event in applied.told {

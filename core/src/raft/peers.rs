@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tonic::Request;
+
 use crate::ids::{ClusterId, Epoch, NodeId};
 use crate::proto::join::membership_client::MembershipClient;
-use crate::proto::peer::Route;
 use crate::proto::peer::peer_client::PeerClient;
+use crate::proto::peer::{ReportRequest, ReportResponse, Route};
 use crate::runtime::Runtime;
 use crate::tls::secure::NodeTls;
 use crate::transport::{Channel, ChannelOptions, PEER_MESSAGE_BYTES};
@@ -130,6 +132,15 @@ impl<R: Runtime> Peers<R> {
         PeerClient::new(self.channel(node))
             .max_decoding_message_size(PEER_MESSAGE_BYTES)
             .max_encoding_message_size(PEER_MESSAGE_BYTES)
+    }
+
+    /// How a node is, if it says so in time.
+    pub async fn report(&self, node: NodeId, limit: Duration) -> Option<ReportResponse> {
+        let route = Some(self.identity.route(node));
+        let mut request = Request::new(ReportRequest { route });
+        request.set_timeout(limit);
+        let report = self.client(node).report(request).await;
+        Some(report.ok()?.into_inner())
     }
 
     /// A client of the service at `node` that looks after members and their certificates.

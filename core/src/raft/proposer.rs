@@ -136,7 +136,8 @@ struct Room {
 }
 
 impl<R: Runtime> Proposer<R> {
-    /// For a running Raft. `patience` is how long a command may take before its outcome is unknown, `rest` the time between two attempts to reach a leader.
+    /// For a running Raft. `patience` is how long a command may take before its outcome is unknown, `rest` the time between
+    /// two attempts to reach a leader.
     #[must_use]
     pub fn new(
         raft: NodeRaft<R>,
@@ -183,8 +184,8 @@ impl<R: Runtime> Proposer<R> {
         }
     }
 
-    /// Proposes commands that a peer sent here, if this node leads. That peer may run a newer version: with a command that is not
-    /// known here none of its batch is taken.
+    /// Proposes commands that a peer sent here, if this node leads. That peer may run a newer version: with a command that
+    /// is not known here none of its batch is taken.
     pub async fn propose_here(&self, commands: Vec<Bytes>) -> Vec<Result<Response, ProposeError>> {
         let count = commands.len();
         if let Some(error) = commands.iter().find_map(|command| check(command).err()) {

@@ -443,8 +443,8 @@ impl<R: Runtime> Replica<R> {
     ///
     /// All peers are asked. When some do not answer within a short time, those that did decide: waiting for the last one
     /// would let a single dead node hold up every restart. When none answers, they are asked again for the time of a few
-    /// elections: a node that has forgotten must not vote merely because its peers were slow. Without a peer there is nobody to have
-    /// forgotten anything to.
+    /// elections: a node that has forgotten must not vote merely because its peers were slow. Without a peer there is
+    /// nobody to have forgotten anything to.
     ///
     /// # Errors
     /// [`StartError::Forgotten`] when a peer remembers more than this node holds.
@@ -661,7 +661,8 @@ impl<R: Runtime> Replica<R> {
     /// The other voters that were heard within two heartbeats, and whether each is level with the log; none unless this node
     /// leads.
     fn candidates(&self, metrics: &Metrics<R>) -> Vec<(NodeId, bool)> {
-        let (Some(replication), Some(heartbeat)) = (&metrics.replication, &metrics.heartbeat)
+        let (ServerState::Leader, Some(replication), Some(heartbeat)) =
+            (metrics.state, &metrics.replication, &metrics.heartbeat)
         else {
             return Vec::new();
         };
@@ -673,9 +674,6 @@ impl<R: Runtime> Replica<R> {
         let level = |node: &NodeId| {
             replication.get(node).copied().flatten().map(|id| id.index) == metrics.last_log_index
         };
-        if metrics.state != ServerState::Leader {
-            return Vec::new();
-        }
         let voters = metrics.membership_config.membership().voter_ids();
         voters
             .filter(|node| *node != me && recent(node))
@@ -720,7 +718,7 @@ impl<R: Runtime> Replica<R> {
     /// etcd's: this node does not lead, or `to` may not.
     pub async fn move_leader(&self, to: NodeId) -> Result<(), EtcdError> {
         let me = self.peers.identity().node;
-        if self.leader() != Some(me) {
+        if !self.leads() {
             return Err(EtcdError::NotLeader);
         }
         if to == me {

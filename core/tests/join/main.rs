@@ -8,6 +8,8 @@
 
 #[path = "../filming/mod.rs"]
 mod filming;
+#[path = "../nodes/mod.rs"]
+mod nodes;
 #[path = "../scripting/mod.rs"]
 mod scripting;
 

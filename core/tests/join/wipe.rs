@@ -4,57 +4,28 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quorate::config::{Beginning, ClientAccess, NodeConfig};
+use quorate::config::Beginning;
 use quorate::directory::DirectoryError;
 use quorate::join::driver::JoinError;
 use quorate::join::joiner::JoinFailure;
 use quorate::join::{Address, JoinLine, Token};
-use quorate::membership::Policy;
 use quorate::node::{Invitation, NodeError, Wipe, join};
 use quorate::proto::admin::RemoveNodeRequest;
 use quorate::proto::join::RoleWanted;
-use quorate::raft::config::Timing;
 use quorate::raft::peers::Identity;
 use quorate::real::{self, RealNode};
-use quorate::runtime::Runtime as _;
-use quorate::runtime::tokio::TokioRuntime;
 
 use crate::filming::{CAMERA, Camera, World as Filmed, copy};
+use crate::nodes::{config, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-fn config(directory: PathBuf, name: &str) -> NodeConfig {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let peer = listener.local_addr().unwrap().to_string();
-    NodeConfig {
-        data_dir: directory,
-        name: name.to_owned(),
-        listen_client: "127.0.0.1:0".to_owned(),
-        listen_peer: peer.clone(),
-        advertise_peer: vec![peer],
-        advertise_client: vec![],
-        failure_domain: String::new(),
-        timing: Timing::default(),
-        client_access: ClientAccess::Anyone,
-        policy: Policy::production(),
-        max_client_connections: 64,
-        min_free_bytes: 0,
-        reserve_bytes: 4096,
-        drain: Duration::from_secs(1),
-    }
-}
 
 async fn founded(directory: PathBuf, name: &str) -> RealNode {
     let node = real::start(config(directory, name), Beginning::Usual)
         .await
         .unwrap();
-    for _ in 0..3_000 {
-        if node.handle().own_status().is_some() {
-            return node;
-        }
-        TokioRuntime::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it does not lead");
+    until("it leads", || node.handle().own_status().is_some()).await;
+    node
 }
 
 /// A directory with the data of another cluster, whose node does not run.

@@ -3,12 +3,11 @@
 //! A process that has none left can open neither its databases nor a connection to a member, and cannot even say so. The
 //! usual limit of 1,024 is a soft one, kept for programs older than `poll`; a service may raise it.
 
+use quorate::node::MAX_PEER_CONNECTIONS;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Databases, their write-ahead files, readers, logs, the runtime.
 const OWN: u64 = 128;
-/// Connections of members, of which a cluster of a hundred nodes has a few hundred.
-const MEMBERS: u64 = 1_024;
 
 /// Raises the limit as far as it goes, and answers how many of `asked` connections of clients there is room for.
 pub(crate) fn room_for(asked: u32) -> u32 {
@@ -45,7 +44,7 @@ fn room_within(limit: Option<u64>, asked: u32) -> u32 {
         return asked;
     };
     let left = limit.saturating_sub(OWN);
-    let room = left - MEMBERS.min(left / 2);
+    let room = left - u64::from(MAX_PEER_CONNECTIONS).min(left / 2);
     asked.min(u32::try_from(room).unwrap_or(u32::MAX)).max(1)
 }
 

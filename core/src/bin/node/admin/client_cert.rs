@@ -1,6 +1,5 @@
 //! `quorate client-cert`: a key made here, and a certificate for it.
 
-use crate::say::say;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,6 +17,7 @@ use rustls::pki_types::CertificateDer;
 use super::client::call;
 use super::commands::{Target, span};
 use crate::exit::{Context, Exit, Failure};
+use crate::say::say;
 
 /// The long help of `quorate client-cert`.
 pub(crate) const ABOUT: &str = "\

@@ -1,6 +1,5 @@
 //! `quorate add-node`, `token`, `remove-node`, `leave` and `set-failure-domain`.
 
-use crate::say::{self, say};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use serde_json::json;
 
 use super::client::{Client, call};
 use crate::exit::Failure;
+use crate::say::{self, say};
 
 /// The long help of `quorate add-node`.
 pub(crate) const ABOUT: &str = "\
