@@ -312,9 +312,9 @@ impl<M: Simulator> Simulation<M> {
         let _ = self.start(host);
     }
 
-    /// Machines whose disks were put back, once.
-    pub fn take_put_back(&mut self) -> BTreeSet<HostId> {
-        std::mem::take(&mut self.put_back)
+    /// Whether the disk of a machine was put back to an older image; once.
+    pub fn take_put_back(&mut self, host: HostId) -> bool {
+        self.put_back.remove(&host)
     }
 
     /// Starts a machine again so long after its disk's fuse has cut its power.

@@ -55,6 +55,37 @@ fn older_image_is_refused_until_an_operator_wipes_it<M: Simulator>() {
     });
 }
 
+/// T19 where nobody can be asked: it takes no part for as long as that lasts, and is refused as soon as somebody answers.
+fn older_image_behind_a_partition_takes_no_part<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(10), Options::none(3), Keep::Last(60), |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        let forgetful = 1 + leader % 3;
+        let host = HostId::new(forgetful);
+        write(cluster, leader, "before");
+        let image = cluster.world().machine(host).disk().save();
+        write(cluster, leader, "after");
+        cluster
+            .partition(&[forgetful])
+            .heal_after(Duration::from_secs(30));
+        cluster.world().put_back(host, image);
+        cluster.advance(Duration::from_secs(25));
+        assert!(cluster.is_up(forgetful), "{}", cluster.describe());
+        assert!(!cluster.may_vote(forgetful), "nobody has answered it");
+        write(cluster, leader, "meanwhile");
+
+        cluster.advance(Duration::from_secs(15));
+        let why = refusal(cluster, forgetful);
+        assert!(why.contains("put back to an older state"), "{why}");
+        cluster.heal();
+        cluster
+            .converge(Duration::from_secs(120))
+            .expect("wiped, it joins anew");
+        assert_eq!(cluster.get(leader, "after3").as_deref(), Some("value"));
+        cluster.assert_sound();
+        assert_eq!(cluster.world().fired()["member-replaced"], 1);
+    });
+}
+
 /// An identity without the log that belongs to it would be a voter that has forgotten everything.
 fn node_whose_log_is_gone_does_not_return_under_its_id<M: Simulator>() {
     in_cluster::<M, _>(Seed::new(9), Options::none(3), Keep::Last(60), |cluster| {
@@ -94,5 +125,6 @@ macro_rules! stories {
 
 stories![
     older_image_is_refused_until_an_operator_wipes_it,
+    older_image_behind_a_partition_takes_no_part,
     node_whose_log_is_gone_does_not_return_under_its_id,
 ];

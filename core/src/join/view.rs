@@ -3,7 +3,7 @@
 //! Nodes with a state database derive it from there. A spare has none: the leader pushes the view to it, and the newest one it
 //! has seen is on its disk, so that it finds the cluster after a restart. It is a few kilobytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -45,6 +45,14 @@ pub enum ViewError {
 }
 
 impl MemberView {
+    /// The members that vote.
+    #[must_use]
+    pub fn voters(&self) -> BTreeSet<NodeId> {
+        let voter = i32::from(store::Role::Voter);
+        let voters = self.members.values().filter(|row| row.role == voter);
+        voters.map(|row| NodeId(row.id)).collect()
+    }
+
     /// The view of a cluster that nothing is known of but its name and whom to trust: a joiner's.
     #[must_use]
     pub fn empty(cluster: ClusterId, epoch: Epoch, trusted: Vec<CertificateDer<'static>>) -> Self {

@@ -9,9 +9,8 @@ use super::NodeError;
 use super::inner::Inner;
 use crate::ids::NodeId;
 use crate::join::driver::was_removed;
-use crate::membership::Role;
 use crate::proto::store::{self, command::Body};
-use crate::raft::replica::Stores;
+use crate::raft::replica::{StartError, Stores};
 use crate::runtime::{Event, Runtime};
 
 /// How often a node looks whether its certificate is due for renewal.
@@ -20,16 +19,15 @@ const RENEWAL_ROUND: Duration = Duration::from_secs(600);
 /// How often a node looks whether anybody still counts it in.
 const DOUBT_ROUND: Duration = Duration::from_secs(10);
 
-/// Starts all of them.
+/// Starts all of them but [`Inner::keep_running`], whose end is the node's.
 pub(super) fn start<R: Runtime>(inner: &Arc<Inner<R>>) -> Vec<R::Task<()>> {
     let node = || Arc::clone(inner);
-    let (members, runner, space) = (node(), node(), node());
+    let (members, space) = (node(), node());
     let (founder, sweeper, renewer) = (node(), node(), node());
     let (role, view, announcer) = (node(), node(), node());
     let doubter = node();
     vec![
         R::spawn(async move { members.follow_members().await }),
-        R::spawn(async move { runner.keep_running().await }),
         R::spawn(async move { space.guard_space().await }),
         R::spawn(async move { founder.write_down_cluster().await }),
         R::spawn(async move { sweeper.sweep_compacted().await }),
@@ -75,41 +73,47 @@ impl<R: Runtime> Inner<R> {
     }
 
     fn votes(&self) -> bool {
-        let view = self.view().get();
-        let row = view.members.get(&self.who().node);
-        row.and_then(|row| Role::from_stored(row.role)) == Some(Role::Voter)
+        self.view().get().voters().contains(&self.who().node)
     }
 
-    /// Starts Raft again after an error of the disk, once the disk can be written.
-    async fn keep_running(&self) {
+    /// Starts Raft again after an error of the disk, once the disk can be written; and lets the node vote as soon as enough
+    /// peers have said what they remember of it. Ends when one of them remembers more than the node holds.
+    pub(super) async fn keep_running(&self) -> StartError {
         let replica = self.replica();
+        let round = replica.timing().heartbeat() * 4;
         loop {
-            R::sleep(replica.timing().heartbeat() * 4).await;
-            let Some(reason) = replica.ended() else {
-                continue;
-            };
-            tracing::error!(%reason, "raft ended; reads go on from what is there, and it is started again when the disk works");
-            replica.set_trouble(Some(reason));
-            replica.stop().await;
-            while let Err(error) = self.restart().await {
-                replica.set_trouble(Some(error.to_string()));
-                // What was opened on the way to the error has to be closed before it is opened again.
-                replica.stop().await;
-                R::sleep(Duration::from_secs(1)).await;
+            R::sleep(round).await;
+            if let Some(reason) = replica.ended() {
+                self.run_again(reason).await;
             }
-            R::observe(|| Event::Recovered {
-                path: "raft started again",
-            });
-            tracing::info!("raft runs again");
+            if let Err(forgotten) = replica.compare_memory(R::now()).await {
+                return forgotten;
+            }
         }
+    }
+
+    async fn run_again(&self, reason: String) {
+        let replica = self.replica();
+        tracing::error!(%reason, "raft ended; reads go on from what is there, and it is started again when the disk works");
+        replica.set_trouble(Some(reason));
+        replica.stop().await;
+        while let Err(error) = self.restart().await {
+            replica.set_trouble(Some(error.to_string()));
+            // What was opened on the way to the error has to be closed before it is opened again.
+            replica.stop().await;
+            R::sleep(Duration::from_secs(1)).await;
+        }
+        R::observe(|| Event::Recovered {
+            path: "raft started again",
+        });
+        tracing::info!("raft runs again");
     }
 
     async fn restart(&self) -> Result<(), NodeError> {
         // Opening the stores ends the reads that go on meanwhile, so not before there is hope.
         let directory = self.directory().clone();
         R::blocking(move || directory.probe()).await?;
-        self.replica().start(Stores::Existing).await?;
-        Ok(self.replica().compare_memory().await?)
+        Ok(self.replica().start(Stores::Existing).await?)
     }
 
     /// Stops taking writes before the disk is full, and takes them again when there is room.

@@ -109,6 +109,8 @@ pub struct Node<R: Runtime> {
     stops: Vec<oneshot::Sender<()>>,
     servers: Vec<R::Task<()>>,
     helpers: Vec<R::Task<()>>,
+    /// Keeps Raft running; ends with why it cannot.
+    keeper: Option<R::Task<StartError>>,
     _lock: <R::Disk as Disk>::Lock,
 }
 
@@ -160,10 +162,19 @@ impl<R: Runtime> Node<R> {
             stops: Vec::new(),
             servers: Vec::new(),
             helpers: Vec::new(),
+            keeper: None,
             _lock: lock,
         };
         node.serve_peers(peer_listener);
-        node.inner.replica().compare_memory().await?;
+        // Mostly all of them answer at once, and the node is ready when this returns.
+        let patience = node.inner.replica().timing().election().1 * 4;
+        let replica = node.inner.replica();
+        replica.compare_memory(R::now() + patience).await?;
+        if !replica.may_vote() {
+            tracing::warn!(
+                "too few of the other voters answer: this node votes when they have said what they remember of it"
+            );
+        }
         node.serve_clients(client_listener);
         node.help();
         Ok(node)
@@ -199,6 +210,19 @@ impl<R: Runtime> Node<R> {
         Arc::clone(&self.inner)
     }
 
+    /// Waits until the node cannot go on, and says why: a peer that could not be asked before remembers that this node
+    /// acknowledged more than it holds. What it would say at its next start too.
+    pub async fn failed(&mut self) -> NodeError {
+        match &mut self.keeper {
+            Some(keeper) => match keeper.await {
+                Ok(error) => error.into(),
+                // Only a world that ends aborts it.
+                Err(_) => std::future::pending().await,
+            },
+            None => std::future::pending().await,
+        }
+    }
+
     /// Hands leadership over, says goodbye to clients and peers, and closes the stores.
     pub async fn stop(mut self) {
         let replica = Arc::clone(self.inner.replica());
@@ -207,6 +231,9 @@ impl<R: Runtime> Node<R> {
         }
         for helper in &self.helpers {
             helper.abort();
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.abort();
         }
         for stop in self.stops.drain(..) {
             // A server that ended by itself does not listen any more.
@@ -302,6 +329,8 @@ impl<R: Runtime> Node<R> {
     fn help(&mut self) {
         let policy = self.inner.config().policy.clone();
         self.helpers = helpers::start(&self.inner);
+        let inner = self.handle();
+        self.keeper = Some(R::spawn(async move { inner.keep_running().await }));
         self.helpers
             .push(R::spawn(driver::run(self.handle(), policy)));
     }

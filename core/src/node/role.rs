@@ -47,10 +47,7 @@ impl<R: Runtime> Inner<R> {
         Replica::<R>::make_stores(self.replica().place())?;
         stumble!(R, "buggify/role.stores-made");
         self.note_holds_log(true)?;
-        self.replica().start(Stores::Existing).await?;
-        // It has promised nothing yet: what peers remember of an earlier time as a standby died with that log.
-        self.replica().let_vote();
-        Ok(())
+        Ok(self.replica().start(Stores::New).await?)
     }
 
     async fn lay_down_log(&self) -> Result<(), NodeError> {

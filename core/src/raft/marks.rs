@@ -3,13 +3,18 @@
 //! A disk that was put back to an older state (a virtual machine rolled back, a stale image restored) forgets votes and
 //! entries that others count on; Raft cannot see that, and two leaders in one term or a lost write follow. So each node
 //! remembers what each peer acknowledged to it ([`Mark`]), and a node whose own log or vote lies behind what any peer
-//! remembers of it refuses to take part.
+//! remembers of it refuses to take part. It takes no part either before a majority of the voters, itself among them, could be
+//! asked: an older image behind a partition would vote away what was acknowledged. (One who remembers may still be among
+//! those that did not answer; then two of the majority that acknowledged are lost, one of them by the rollback.)
 //!
 //! Terms come first in the order: a follower may rightly have a shorter log than it once acknowledged, after another
 //! leader truncated it, but then it has that leader's higher term.
 
+use std::collections::BTreeSet;
+
 use super::journal::Mark;
 use super::types::{LogId, Vote, term_of};
+use crate::ids::NodeId;
 
 /// Whether a node that holds `vote` and a log up to `last` has forgotten something that a peer `remembers`.
 #[must_use]
@@ -19,9 +24,40 @@ pub fn has_forgotten(vote: Option<&Vote>, last: Option<&LogId>, remembered: Mark
     (term, last) < (remembered.term, remembered.last)
 }
 
+/// Whether those who answered, and `here` itself, are a majority of `voters`.
+#[must_use]
+pub fn enough_remember(
+    here: NodeId,
+    voters: &BTreeSet<NodeId>,
+    answered: impl Fn(NodeId) -> bool,
+) -> bool {
+    let heard = voters
+        .iter()
+        .filter(|node| **node == here || answered(**node));
+    heard.count() * 2 > voters.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn majority_of_the_voters_has_to_be_heard() {
+        let enough = |here: u64, voters: &[u64], answered: &[u64]| {
+            let voters = voters.iter().copied().map(NodeId).collect();
+            enough_remember(NodeId(here), &voters, |node| answered.contains(&node.0))
+        };
+        assert!(enough(1, &[1], &[]), "nobody else votes");
+        assert!(!enough(1, &[1, 2], &[]));
+        assert!(enough(1, &[1, 2], &[2]));
+        assert!(!enough(1, &[1, 2, 3], &[7, 8]), "those do not vote");
+        assert!(enough(1, &[1, 2, 3], &[3]));
+        assert!(!enough(1, &[1, 2, 3, 4, 5], &[3]));
+        assert!(enough(1, &[1, 2, 3, 4, 5], &[3, 5]));
+        assert!(!enough(9, &[1, 2, 3], &[1]), "it does not vote itself");
+        assert!(enough(9, &[1, 2, 3], &[1, 2]));
+        assert!(!enough(1, &[], &[]), "no view of anybody is no permission");
+    }
     use crate::ids::NodeId;
     use crate::raft::types::log_id;
 

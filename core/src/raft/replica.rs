@@ -22,7 +22,7 @@ use super::config::Timing;
 use super::journal::Mark;
 use super::log::Log;
 use super::machine::{Machine, Progress};
-use super::marks::has_forgotten;
+use super::marks::{enough_remember, has_forgotten};
 use super::network::Network;
 use super::peers::Peers;
 use super::proposer::{Pause, ProposeError, Proposer};
@@ -35,7 +35,7 @@ use crate::ids::{NodeId, Revision};
 use crate::proto::{peer, store};
 use crate::readers::Readers;
 use crate::runtime::buggify::stumble;
-use crate::runtime::{Event, Runtime, timeout};
+use crate::runtime::{Event, Instant, Runtime, timeout};
 use crate::state::{Digest, Response, Snapshots, State, StateError, Sweep, command, members};
 
 /// Versions of keys that one step of the sweep behind compaction looks at.
@@ -52,7 +52,8 @@ const DISK_FULL: &str = "its disk is nearly full: it takes no writes until there
 pub enum Stores {
     /// They must be there.
     Existing,
-    /// They may be made: at bootstrap, and when a new member starts to receive the log.
+    /// They may be made: at bootstrap, and when a member starts to receive the log. Nothing was promised over them, so there is
+    /// nothing that peers could remember of this node but an earlier time as a standby, which ended with that log.
     New,
 }
 
@@ -245,10 +246,10 @@ impl<R: Runtime> Replica<R> {
         self.with(|running| running.log.vote()).flatten()
     }
 
-    /// What this node last saw of `node`.
+    /// What this node last saw of `node`, if it keeps a log itself.
     #[must_use]
     pub fn recall(&self, node: NodeId) -> Option<Mark> {
-        self.with(|running| running.log.mark(node)).flatten()
+        self.with(|running| running.log.mark(node).unwrap_or_default())
     }
 
     /// What openraft publishes, while it runs.
@@ -392,6 +393,9 @@ impl<R: Runtime> Replica<R> {
         };
         *self.running() = Some(running);
         self.set_trouble(None);
+        if stores == Stores::New {
+            self.let_vote();
+        }
         Ok(())
     }
 
@@ -439,48 +443,49 @@ impl<R: Runtime> Replica<R> {
             .map_err(|error| StartError::Raft(error.to_string()))
     }
 
-    /// Compares this node's memory with that of its peers and lets it vote: the rule of `marks.rs`.
+    /// Compares this node's memory with that of its peers and lets it vote once enough of them have answered: the rule of
+    /// `marks.rs`. Gives up at `deadline`; then it still may not vote, and this is to be called again.
     ///
-    /// All peers are asked. When some do not answer within a short time, those that did decide: waiting for the last one
-    /// would let a single dead node hold up every restart. When none answers, they are asked again for the time of a few
-    /// elections: a node that has forgotten must not vote merely because its peers were slow. Without a peer there is
-    /// nobody to have forgotten anything to.
+    /// All peers are asked, and whoever answers may find it forgetful. It does not wait for all, since a single dead node would
+    /// hold up every restart, but for a majority of the voters, itself among them: without one nothing could be decided anyway.
+    /// A node that votes alone has nobody to wait for.
     ///
     /// # Errors
     /// [`StartError::Forgotten`] when a peer remembers more than this node holds.
-    pub async fn compare_memory(&self) -> Result<(), StartError> {
-        let Some((vote, last)) = self.with(|running| (running.log.vote(), running.log.last()))
-        else {
-            return Ok(());
-        };
-        let others = self.peers.others();
-        let deadline = R::now() + self.timing.election().1 * 4;
-        let mut memories = Vec::new();
-        while memories.is_empty() && !others.is_empty() && R::now() < deadline {
+    pub async fn compare_memory(&self, deadline: Instant) -> Result<(), StartError> {
+        while !self.may_vote() {
+            let held = self.with(|running| (running.log.vote(), running.log.last()));
+            let Some((vote, last)) = held else {
+                return Ok(());
+            };
             let began = R::now();
+            let others = self.peers.others();
             let asked = join_all(others.iter().map(|node| self.memory_of(*node))).await;
-            memories = asked.into_iter().flatten().collect();
-            if memories.is_empty() {
+            let memories: BTreeMap<NodeId, Mark> = asked.into_iter().flatten().collect();
+            for (&peer, &remembered) in &memories {
+                if has_forgotten(vote.as_ref(), last.as_ref(), remembered) {
+                    R::observe(|| Event::Recovered {
+                        path: "memory compared and found older",
+                    });
+                    return Err(StartError::Forgotten { peer, remembered });
+                }
+            }
+            let view = self.peers.tls().view().get();
+            let voters = view.voters();
+            let here = self.peers.identity().node;
+            if enough_remember(here, &voters, |node| memories.contains_key(&node)) {
+                self.let_vote();
+            } else if R::now() >= deadline {
+                return Ok(());
+            } else {
                 // A refused connection is an answer within no time at all.
                 R::sleep((began + self.timing.election().0) - R::now()).await;
             }
         }
-        for (node, remembered) in memories {
-            if has_forgotten(vote.as_ref(), last.as_ref(), remembered) {
-                R::observe(|| Event::Recovered {
-                    path: "memory compared and found older",
-                });
-                return Err(StartError::Forgotten {
-                    peer: node,
-                    remembered,
-                });
-            }
-        }
-        self.let_vote();
         Ok(())
     }
 
-    /// What a peer last saw of this node, if it answers.
+    /// What a peer last saw of this node, if it keeps a log and answers.
     async fn memory_of(&self, node: NodeId) -> Option<(NodeId, Mark)> {
         let limit = self.timing.election().1;
         let mut request = Request::new(peer::RecallRequest {
@@ -499,7 +504,7 @@ impl<R: Runtime> Replica<R> {
     }
 
     /// Lets this node vote and stand for election: its memory is what its peers remember, or it has none that anybody could.
-    pub fn let_vote(&self) {
+    fn let_vote(&self) {
         self.may_vote.store(true, Ordering::SeqCst);
         if let Some(raft) = self.raft() {
             raft.runtime_config().elect(true);

@@ -1,7 +1,7 @@
 //! The receiving half of what members say to one another.
 //!
 //! Everything is refused that is not addressed to this node, this cluster and this epoch. While Raft is not running (at
-//! start, or after an IO error) only `recall` and `report` answer.
+//! start, or after an IO error) only `report` answers.
 
 use std::sync::Arc;
 
@@ -260,15 +260,13 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         request: Request<peer::RecallRequest>,
     ) -> Result<Response<peer::RecallResponse>, Status> {
         let from = self.check(sender(&request)?, request.get_ref().route.as_ref())?;
-        let answer = match self.replica.recall(from) {
-            Some(mark) => peer::RecallResponse {
-                term: mark.term,
-                last: Some(crate::proto::store::LogId {
-                    term: mark.last.0,
-                    index: mark.last.1,
-                }),
-            },
-            None => peer::RecallResponse::default(),
+        let mark = self.replica.recall(from).ok_or_else(not_running)?;
+        let answer = peer::RecallResponse {
+            term: mark.term,
+            last: Some(crate::proto::store::LogId {
+                term: mark.last.0,
+                index: mark.last.1,
+            }),
         };
         Ok(Response::new(answer))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use quorate::ids::NodeId;
 use quorate::proto::admin::RemoveNodeRequest;
 
-use super::process::invitation;
+use super::process::{Shown, invitation};
 use super::{Cluster, RETRY};
 use crate::faults::{Damage, Fault, MemberChange};
 use crate::host::HostId;
@@ -86,6 +86,19 @@ impl<M: Simulator> Cluster<'_, M> {
         let _ = self.world.start(host);
     }
 
+    /// Replaces the machines whose nodes refuse to go on over the older disk that the machine was given.
+    fn replace_forgetful(&mut self) {
+        let forgetful = |(host, shown): (&HostId, &Shown<_>)| {
+            matches!(shown, Shown::Forgetful(_)).then_some(*host)
+        };
+        let forgetful: Vec<HostId> = guard(&self.registry).iter().filter_map(forgetful).collect();
+        for host in forgetful {
+            if self.world.take_put_back(host) {
+                self.replace(host.number());
+            }
+        }
+    }
+
     /// Waits until every change of the members that was begun is done.
     ///
     /// # Errors
@@ -102,6 +115,7 @@ impl<M: Simulator> Cluster<'_, M> {
     }
 
     pub(super) fn settled(&mut self) -> Result<(), NotYet> {
+        self.replace_forgetful();
         self.see_to_changes();
         let Some(wish) = self.changes.first() else {
             return Ok(());

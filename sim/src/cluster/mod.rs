@@ -247,15 +247,10 @@ impl<'world, M: Simulator> Cluster<'world, M> {
         }
     }
 
-    /// Ends every fault and starts what is down. A machine whose disk was put back to an older state, and whose node therefore
-    /// does not start, is [replaced](Self::replace).
+    /// Ends every fault and starts what is down. A machine whose disk was put back to an older state is
+    /// [replaced](Self::replace) as soon as its node says so.
     pub fn heal(&mut self) {
         let _ = self.world.heal();
-        for host in self.world.take_put_back() {
-            if self.inner(host).is_none() {
-                self.replace(host.number());
-            }
-        }
         let dead = |host: &HostId| {
             let removed = |wish: &Wish| matches!(wish.what, Wanted::Remove(_));
             let mut wishes = self.changes.iter();

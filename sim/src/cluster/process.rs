@@ -12,6 +12,7 @@ use quorate::membership::Policy;
 use quorate::node::{Inner, Invitation, Node, NodeError, Wipe, join};
 use quorate::proto::join::RoleWanted;
 use quorate::raft::config::Timing;
+use quorate::raft::replica::StartError;
 use quorate::runtime::{Disk, Found, Runtime};
 
 use super::requests::PATIENCE;
@@ -43,6 +44,8 @@ pub(super) struct Lines {
 pub(super) enum Shown<R: Runtime> {
     Starting(String),
     Up(Weak<Inner<R>>),
+    /// Its disk was put back to an older state, and it says so.
+    Forgetful(String),
 }
 
 /// What a machine's process does: starts its node, and again when it does not start.
@@ -53,20 +56,26 @@ pub(super) async fn live<R: Runtime>(
     desk: Desk,
 ) {
     guard(&registry).insert(host, Shown::Starting("begins".to_owned()));
+    let show = |error: &NodeError| {
+        let shown = match error {
+            NodeError::Start(StartError::Forgotten { .. }) => Shown::Forgetful(error.to_string()),
+            _ => Shown::Starting(error.to_string()),
+        };
+        guard(&registry).insert(host, shown);
+    };
     loop {
         match begin::<R>(host, timing, &desk).await {
-            Ok(node) => {
+            Ok(mut node) => {
                 guard(&registry).insert(host, Shown::Up(Arc::downgrade(&node.handle())));
                 if host == FIRST {
                     invite::<R>(&node, &desk).await;
                 }
-                std::future::pending::<()>().await;
+                show(&node.failed().await);
+                node.stop().await;
             }
-            Err(error) => {
-                guard(&registry).insert(host, Shown::Starting(error.to_string()));
-                R::sleep(RETRY).await;
-            }
+            Err(error) => show(&error),
         }
+        R::sleep(RETRY).await;
     }
 }
 

@@ -39,7 +39,7 @@ impl<M: Simulator> Cluster<'_, M> {
         }
         match guard(&self.registry).get(&host) {
             Some(Shown::Up(inner)) => inner.upgrade(),
-            Some(Shown::Starting(_)) | None => None,
+            Some(Shown::Starting(_) | Shown::Forgetful(_)) | None => None,
         }
     }
 
@@ -53,6 +53,19 @@ impl<M: Simulator> Cluster<'_, M> {
         let inner = self.inner(HostId::new(number))?;
         let certificate = inner.replica().peers().tls().certificate();
         Some(Validity::of(&certificate).ok()?.not_after)
+    }
+
+    /// Whether a node is up.
+    #[must_use]
+    pub fn is_up(&self, number: u16) -> bool {
+        self.inner(HostId::new(number)).is_some()
+    }
+
+    /// Whether a node is up and has heard from enough of its peers that it has forgotten nothing.
+    #[must_use]
+    pub fn may_vote(&self, number: u16) -> bool {
+        let replica = self.replica(HostId::new(number));
+        replica.is_some_and(|replica| replica.may_vote())
     }
 
     /// Whether a node votes, as it believes itself.
@@ -100,7 +113,7 @@ impl<M: Simulator> Cluster<'_, M> {
         let presence = match guard(&self.registry).get(&host) {
             _ if !self.world.is_running(host) => Presence::Down,
             Some(Shown::Up(_)) => Presence::Up,
-            Some(Shown::Starting(why)) => Presence::Starting(why.clone()),
+            Some(Shown::Starting(why) | Shown::Forgetful(why)) => Presence::Starting(why.clone()),
             None => Presence::Starting(String::new()),
         };
         let inner = self.inner(host);

@@ -211,7 +211,7 @@ where
         let stop = StopSignals::listen()?;
         let insecure = config.insecure_client;
         let (name, data_dir) = (config.node.name.clone(), config.node.data_dir.clone());
-        let node = begin(config.node).await.map_err(|error| refusal(&error))?;
+        let mut node = begin(config.node).await.map_err(|error| refusal(&error))?;
         if insecure {
             tracing::warn!("clients of other machines are served in plain text, and nobody asks who they are (--insecure-client)");
         }
@@ -219,14 +219,18 @@ where
         let (client, peer) = (node.client_address(), node.peer_address());
         tracing::info!(node = %node.identity().node, name, client, peer, "serving");
         let handle = node.handle();
-        let gone = tokio::select! {
+        let (gone, failed) = tokio::select! {
             signal = stop.received() => {
                 tracing::info!(signal, "stopping");
-                false
+                (false, None)
             }
             () = handle.wait_gone() => {
                 tracing::info!("this node is no member of its cluster any more; stopping");
-                true
+                (true, None)
+            }
+            error = node.failed() => {
+                tracing::error!(%error, "this node cannot go on; stopping");
+                (false, Some(error))
             }
         };
         if gone {
@@ -239,7 +243,7 @@ where
             vacated.context(Exit::DataDirectory, "marking the directory as left")?;
         }
         tracing::info!("stopped");
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(refusal(&error)))
     })
 }
 
