@@ -8,6 +8,7 @@
 
 use rustc_hash::FxHashSet;
 
+use super::shown::Shown;
 use super::{Call, Etcd, Request, State};
 use crate::model::{Decision, Model, OPEN, Timed};
 
@@ -51,7 +52,13 @@ pub(super) fn decide(model: &Etcd, calls: &[Timed<Call>]) -> Option<Decision> {
     if let Some(reason) = backward(&sure) {
         return Some(Decision::Illegal(reason));
     }
-    replay(model, &sure, &doubtful)
+    let shown = Shown::by(calls);
+    let unknown = Unknown {
+        model,
+        requests: &doubtful,
+        shown: &shown,
+    };
+    replay(&unknown, &sure)
 }
 
 /// Whether an answer of one revision was there before a request began that was answered a smaller one.
@@ -76,21 +83,28 @@ fn backward(sure: &[&Timed<Call>]) -> Option<String> {
     None
 }
 
-fn replay(model: &Etcd, sure: &[&Timed<Call>], doubtful: &[&Timed<Call>]) -> Option<Decision> {
+/// The requests of which nobody knows whether they happened, and what is known of where they did.
+struct Unknown<'a> {
+    model: &'a Etcd,
+    requests: &'a [&'a Timed<Call>],
+    shown: &'a Shown,
+}
+
+fn replay(unknown: &Unknown<'_>, sure: &[&Timed<Call>]) -> Option<Decision> {
     // An unknown request can stand before others only if it was invoked before each of them returned.
     let mut soonest: Vec<u32> = sure.iter().map(|timed| timed.returned).collect();
     for earlier in (1..soonest.len()).rev() {
         soonest[earlier - 1] = soonest[earlier - 1].min(soonest[earlier]);
     }
     let mut forks = vec![Fork {
-        state: model.init(),
+        state: unknown.model.init(),
         used: Vec::new(),
     }];
     let mut from = 0;
     for group in sure.chunk_by(|one, other| one.call.revision() == other.call.revision()) {
         let soonest = soonest[from];
         from += group.len();
-        forks = pass(model, forks, group, doubtful, soonest)?;
+        forks = pass(unknown, forks, group, soonest)?;
         if forks.is_empty() {
             return Some(Decision::Illegal(String::new()));
         }
@@ -100,25 +114,25 @@ fn replay(model: &Etcd, sure: &[&Timed<Call>], doubtful: &[&Timed<Call>]) -> Opt
 
 /// Brings every fork through the answers of one revision: one of them made it, or an unknown request did, or it was there.
 fn pass(
-    model: &Etcd,
+    unknown: &Unknown<'_>,
     forks: Vec<Fork>,
     group: &[&Timed<Call>],
-    doubtful: &[&Timed<Call>],
     soonest: u32,
 ) -> Option<Vec<Fork>> {
+    let model = unknown.model;
     let revision = group[0].call.revision().unwrap_or_default();
     if group.iter().all(|timed| timed.call.is_pure()) {
-        let there = fill(model, forks, doubtful, revision, soonest)?;
+        let there = fill(unknown, forks, revision, soonest)?;
         return Some(agreeing(model, there, group));
     }
     if group[0].call.is_change() {
-        let before = fill(model, forks, doubtful, revision.saturating_sub(1), soonest)?;
+        let before = fill(unknown, forks, revision.saturating_sub(1), soonest)?;
         let made = makers(group).next().map(|maker| make(model, before, maker));
         return Some(agreeing(model, made.unwrap_or_default(), group));
     }
-    let seen = fill(model, forks.clone(), doubtful, revision, soonest)?;
+    let seen = fill(unknown, forks.clone(), revision, soonest)?;
     let mut there = agreeing(model, seen, group);
-    let before = fill(model, forks, doubtful, revision.saturating_sub(1), soonest)?;
+    let before = fill(unknown, forks, revision.saturating_sub(1), soonest)?;
     for maker in makers(group) {
         crate::deadline::look();
         let made = make(model, before.clone(), maker);
@@ -177,13 +191,7 @@ fn agreeing(model: &Etcd, mut forks: Vec<Fork>, group: &[&Timed<Call>]) -> Vec<F
 }
 
 /// Brings every fork to `revision` by unknown requests; those that cannot be brought there end.
-fn fill(
-    model: &Etcd,
-    forks: Vec<Fork>,
-    doubtful: &[&Timed<Call>],
-    revision: i64,
-    soonest: u32,
-) -> Option<Vec<Fork>> {
+fn fill(unknown: &Unknown<'_>, forks: Vec<Fork>, revision: i64, soonest: u32) -> Option<Vec<Fork>> {
     let mut there = Vec::new();
     let mut on_the_way = forks;
     while let Some(fork) = on_the_way.pop() {
@@ -194,7 +202,7 @@ fn fill(
             }
             continue;
         }
-        for (number, timed) in (0..).zip(doubtful) {
+        for (number, timed) in (0..).zip(unknown.requests) {
             debug_assert_eq!(timed.returned, OPEN);
             let Err(place) = fork.used.binary_search(&number) else {
                 continue;
@@ -202,8 +210,12 @@ fn fill(
             if timed.invoked > soonest {
                 continue;
             }
-            let after = model.step(&fork.state, &timed.call);
-            let Some(state) = after.filter(|state| state.revision > fork.state.revision) else {
+            let after = unknown.model.step(&fork.state, &timed.call);
+            let possible = |state: &State| {
+                state.revision > fork.state.revision
+                    && unknown.shown.allows(&timed.call.request, state)
+            };
+            let Some(state) = after.filter(possible) else {
                 continue;
             };
             let mut used = fork.used.clone();

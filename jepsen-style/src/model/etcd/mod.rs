@@ -5,6 +5,7 @@
 //! | [`call`] | [`Call`]: a request with what was answered, and how a recording says it |
 //! | [`state`] | [`State`]: keys, revision and leases, and what a request does to them |
 //! | `fork` | histories whose answers carry revisions, decided without a search |
+//! | `shown` | what answers show of who made a revision |
 //! | [`expiry`] | leases that may run out at any moment |
 //!
 //! Written from the protocol's description alone; it shares no line with a server, so that one mistake cannot hide in both.
@@ -20,6 +21,7 @@
 pub mod call;
 pub mod expiry;
 mod fork;
+mod shown;
 pub mod state;
 
 pub use call::{Answer, Call, Compare, Request, Response};

@@ -221,6 +221,12 @@ impl State {
         Some(())
     }
 
+    /// Whether the key was last put at this revision, to this value.
+    pub(super) fn was_put(&self, key: &Text, value: &Text, revision: i64) -> bool {
+        let stored = self.keys.get(key);
+        stored.is_some_and(|stored| stored.modified == revision && stored.value == *value)
+    }
+
     /// The keys of a range, in order.
     fn within(&self, range: &Range) -> impl Iterator<Item = (&Text, &Stored)> {
         self.keys

@@ -1,0 +1,62 @@
+//! Many requests of unknown outcome at once: which of them happened follows from what was read later.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may end where it finds what cannot be"
+)]
+
+use std::fmt::Write as _;
+
+use quorate_jepsen_style::check::linear::{Bounds, Linearizability};
+use quorate_jepsen_style::check::{Checker, Verdict};
+use quorate_jepsen_style::history::read::read;
+use quorate_jepsen_style::model::etcd::Etcd;
+
+/// Twenty puts are lost, and of them five have taken effect. Of the first two nothing is to be seen but their revisions; a reader
+/// saw the keys as the other three have left them.
+fn lost_puts(seen: &str) -> String {
+    let mut events = String::new();
+    for number in 0..20 {
+        let (process, key) = (number + 10, ["a", "b", "c"][number % 3]);
+        for kind in ["invoke", "info"] {
+            let value = format!(r#""f":"put","key":"{key}","value":{number}"#);
+            writeln!(events, r#"{{"process":{process},"type":"{kind}",{value}}}"#).unwrap();
+        }
+    }
+    let asked = r#""f":"get","value":{"key":"a","end":"d"}"#;
+    writeln!(events, r#"{{"process":1,"type":"invoke",{asked}}}"#).unwrap();
+    let answered = format!(r#""f":"get","value":{{"revision":6,"kvs":[{seen}]}}"#);
+    writeln!(events, r#"{{"process":1,"type":"ok",{answered}}}"#).unwrap();
+    events
+}
+
+fn key(key: &str, value: u32, modified: u32, version: u32) -> String {
+    format!(r#"{{"key":"{key}","value":"{value}","mod":{modified},"version":{version}}}"#)
+}
+
+fn verdict(seen: &[String]) -> Verdict {
+    let history = read(lost_puts(&seen.join(",")).as_bytes(), None).unwrap();
+    // Far too little for a search.
+    let bounds = Bounds::generous().remembering(1 << 20);
+    Linearizability::of(Etcd::default())
+        .within(bounds)
+        .check(&history)
+        .verdict
+}
+
+#[test]
+fn what_was_read_later_says_which_of_many_lost_writes_happened() {
+    let seen = [key("a", 18, 4, 2), key("b", 4, 5, 1), key("c", 11, 6, 2)];
+    assert_eq!(verdict(&seen), Verdict::Pass);
+}
+
+#[test]
+fn what_no_lost_write_explains_is_found() {
+    // Four of the five must have been to `a` and `c`, and one was to `b`.
+    let too_many = [key("a", 18, 4, 2), key("b", 4, 5, 2), key("c", 11, 6, 2)];
+    assert_eq!(verdict(&too_many), Verdict::Fail);
+    let of_another_key = [key("a", 18, 4, 2), key("b", 6, 5, 1), key("c", 11, 6, 2)];
+    assert_eq!(verdict(&of_another_key), Verdict::Fail);
+    let twice = [key("a", 18, 4, 2), key("b", 4, 4, 1), key("c", 11, 6, 2)];
+    assert_eq!(verdict(&twice), Verdict::Fail);
+}
