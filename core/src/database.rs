@@ -40,6 +40,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use crate::frames::hole;
 use crate::runtime::Disk;
 
 /// A node's directory, the VFS through which SQLite sees it, and what is open there. Clones share what is open.
@@ -77,6 +78,9 @@ pub struct Layout {
     pub statements: usize,
     /// To what the write-ahead log's file is cut back when it starts over.
     pub wal_bytes: u32,
+    /// Whether every commit is synced before the next begins. A hole in the write-ahead log is then met as damage, and the
+    /// log is started over whenever the database is opened.
+    pub synced: bool,
 }
 
 /// What a commit promises.
@@ -256,7 +260,7 @@ impl Place {
     /// error that had ended the writing is forgotten. Takes the time of writing the log once, some MiB as a rule.
     ///
     /// # Errors
-    /// When a connection is open, or the disk cannot be read or written.
+    /// When a connection is open, or the disk cannot be read or written, or something is gone that was synced.
     pub fn settle(&self, disk: &impl Disk, layout: &Layout) -> Result<(), DatabaseError> {
         let open = self.open_connections(layout);
         if open > 0 {
@@ -264,6 +268,21 @@ impl Place {
             return Err(DatabaseError::InUse { file, open });
         }
         let wal = format!("{}-wal", self.path(layout.file));
+        if layout.synced {
+            let content = disk.read(Path::new(&wal));
+            let content = content.map_err(|source| DatabaseError::Io {
+                file: wal.clone(),
+                source,
+            })?;
+            if let Some(frame) = hole(&content.unwrap_or_default()) {
+                return Err(DatabaseError::Corrupt {
+                    file: wal,
+                    detail: format!(
+                        "frame {frame} of the write-ahead log was synced and is not there"
+                    ),
+                });
+            }
+        }
         disk.write_anew(Path::new(&wal))
             .map_err(|source| DatabaseError::Io { file: wal, source })?;
         self.uses().entry(layout.file).or_default().ended = None;
@@ -302,6 +321,12 @@ impl Place {
             .pragma_update(None, "journal_size_limit", layout.wal_bytes)
             .map_err(sql)?;
         lift(&connection, layout).map_err(sql)?;
+        if layout.synced {
+            connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+                .inspect_err(|error| connection.end(error))
+                .map_err(sql)?;
+        }
         Ok(connection)
     }
 
@@ -557,6 +582,7 @@ mod tests {
         cache_kib: 256,
         statements: 8,
         wal_bytes: 1 << 20,
+        synced: false,
     };
     const TWO: Layout = Layout {
         formats: &[

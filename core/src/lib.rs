@@ -30,6 +30,7 @@ pub mod config;
 pub mod database;
 pub mod directory;
 pub mod etcd;
+mod frames;
 pub mod ids;
 pub mod join;
 pub mod membership;

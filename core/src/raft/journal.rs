@@ -1,8 +1,8 @@
 //! The Raft log in SQLite: entries, vote, committed id, purge mark, and what this node last saw of its peers.
 //!
 //! Synchronous and without openraft's traits: one call of [`Journal::write`] is one transaction and one sync, whatever
-//! the number of steps in it. [`super::log`] decides what goes together. Each entry carries a checksum, because SQLite's
-//! pages do not: a flipped bit is met as an error here, never as another command.
+//! the number of steps in it. [`super::log`] decides what goes together. Each row carries a checksum, because SQLite's
+//! pages do not: a flipped bit is met as an error here, never as another command, vote or end of the log.
 
 use std::ops::Range;
 
@@ -20,7 +20,8 @@ use crate::proto::store;
 pub const LAYOUT: Layout = Layout {
     file: "log.db",
     application_id: 0x5152_4c47,
-    formats: &["
+    formats: &[
+        "
         CREATE TABLE entry (
             idx INTEGER PRIMARY KEY,
             term INTEGER NOT NULL,
@@ -35,13 +36,19 @@ pub const LAYOUT: Layout = Layout {
             last_term INTEGER NOT NULL,
             last_index INTEGER NOT NULL
         )
-    "],
+    ",
+        "
+        ALTER TABLE fact ADD COLUMN checksum INTEGER;
+        ALTER TABLE mark ADD COLUMN checksum INTEGER;
+    ",
+    ],
     // Half of the usual: a lone put rewrites the last page of the log, and its sync writes the two blocks that a frame of
     // 4 KiB straddles.
     page_bytes: 2048,
     cache_kib: 1024,
     statements: 16,
     wal_bytes: 4 << 20,
+    synced: true,
 };
 
 /// One step of a write.
@@ -128,13 +135,14 @@ impl Journal {
         let top = self
             .connection
             .query_row(
-                "SELECT term, idx FROM entry ORDER BY idx DESC LIMIT 1",
+                "SELECT idx, term, checksum, command, membership FROM entry ORDER BY idx DESC LIMIT 1",
                 [],
-                |row| Ok(types::log_id(row.get(0)?, row.get(1)?)),
+                read_row,
             )
             .optional()
             .map_err(|error| self.sql(error))?;
-        let last = top.or(purged);
+        let top = top.transpose().map_err(|detail| self.corrupt(detail))?;
+        let last = top.map(|entry| entry.log_id).or(purged);
         let vote = self
             .fact("vote")?
             .map(|bytes| self.decode::<store::Vote>(&bytes))
@@ -157,38 +165,60 @@ impl Journal {
 
     fn marks(&self) -> Result<Vec<(NodeId, Mark)>, DatabaseError> {
         let read = || {
-            let mut statement = self
-                .connection
-                .prepare("SELECT node, term, last_term, last_index FROM mark ORDER BY node")?;
+            let mut statement = self.connection.prepare(
+                "SELECT node, term, last_term, last_index, checksum FROM mark ORDER BY node",
+            )?;
             let rows = statement.query_map([], |row| {
                 let node = NodeId(row.get::<_, i64>(0)?.cast_unsigned());
-                Ok((
-                    node,
-                    Mark {
-                        term: row.get(1)?,
-                        last: (row.get(2)?, row.get(3)?),
-                    },
-                ))
+                let mark = Mark {
+                    term: row.get(1)?,
+                    last: (row.get(2)?, row.get(3)?),
+                };
+                Ok((node, mark, row.get(4)?))
             })?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
+            rows.collect::<rusqlite::Result<Vec<(NodeId, Mark, Option<u32>)>>>()
         };
-        read().map_err(|error| self.sql(error))
+        let rows = read().map_err(|error| self.sql(error))?;
+        let checked = rows.into_iter().map(|(node, mark, stored)| {
+            if stored.is_some_and(|stored| stored != checksum_of_mark(node, &mark)) {
+                return Err(
+                    self.corrupt(format!("what was last seen of {node} fails its checksum"))
+                );
+            }
+            Ok((node, mark))
+        });
+        checked.collect()
     }
 
     fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, DatabaseError> {
-        self.connection
-            .query_row("SELECT value FROM fact WHERE name = ?", [name], |row| {
-                row.get(0)
-            })
+        let found = self
+            .connection
+            .query_row(
+                "SELECT value, checksum FROM fact WHERE name = ?",
+                [name],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
             .optional()
-            .map_err(|error| self.sql(error))
+            .map_err(|error| self.sql(error))?;
+        let Some((value, stored)): Option<(Vec<u8>, Option<u32>)> = found else {
+            return Ok(None);
+        };
+        // An older program wrote none.
+        if stored.is_some_and(|stored| stored != checksum_of_fact(name, &value)) {
+            return Err(self.corrupt(format!("the {name} fails its checksum")));
+        }
+        Ok(Some(value))
+    }
+
+    fn corrupt(&self, detail: String) -> DatabaseError {
+        DatabaseError::Corrupt {
+            file: self.file.clone(),
+            detail,
+        }
     }
 
     fn decode<M: prost::Message + Default>(&self, bytes: &[u8]) -> Result<M, DatabaseError> {
-        M::decode(bytes).map_err(|error| DatabaseError::Corrupt {
-            file: self.file.clone(),
-            detail: error.to_string(),
-        })
+        M::decode(bytes).map_err(|error| self.corrupt(error.to_string()))
     }
 
     fn sql(&self, error: rusqlite::Error) -> DatabaseError {
@@ -236,12 +266,13 @@ fn write(connection: &mut Connection, steps: &[Step], aside: &Aside) -> rusqlite
     }
     for (node, mark) in &aside.marks {
         transaction
-            .prepare_cached("INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?)")?
+            .prepare_cached("INSERT OR REPLACE INTO mark VALUES (?, ?, ?, ?, ?)")?
             .execute(params![
                 node.0.cast_signed(),
                 mark.term,
                 mark.last.0,
-                mark.last.1
+                mark.last.1,
+                checksum_of_mark(*node, mark)
             ])?;
     }
     transaction.commit()
@@ -269,10 +300,27 @@ fn set_fact(
     name: &str,
     value: &impl prost::Message,
 ) -> rusqlite::Result<()> {
+    let value = value.encode_to_vec();
+    let checksum = checksum_of_fact(name, &value);
     connection
-        .prepare_cached("INSERT OR REPLACE INTO fact VALUES (?, ?)")?
-        .execute(params![name, value.encode_to_vec()])?;
+        .prepare_cached("INSERT OR REPLACE INTO fact VALUES (?, ?, ?)")?
+        .execute(params![name, value, checksum])?;
     Ok(())
+}
+
+fn checksum_of_fact(name: &str, value: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(name.as_bytes());
+    hasher.update(value);
+    hasher.finalize()
+}
+
+fn checksum_of_mark(node: NodeId, mark: &Mark) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for number in [node.0, mark.term, mark.last.0, mark.last.1] {
+        hasher.update(&number.to_le_bytes());
+    }
+    hasher.finalize()
 }
 
 /// CRC-32 over everything in the row. The lengths are in it, so that bytes cannot move from one column to the other.
@@ -525,5 +573,38 @@ mod tests {
         let reader = JournalReader::open(&place(&directory)).unwrap();
         assert_eq!(reader.read(1..9, 1).unwrap().len(), 1);
         assert_eq!(reader.read(1..9, 200).unwrap().len(), 3);
+    }
+
+    /// SQLite does not see any of it.
+    #[test]
+    fn rotten_vote_mark_and_last_entry_are_met_when_it_opens() {
+        let rots = [
+            "UPDATE fact SET value = x'0803' WHERE name = 'vote'",
+            "UPDATE fact SET value = x'0807' WHERE name = 'committed'",
+            "UPDATE mark SET last_index = 8",
+            "UPDATE entry SET term = 3 WHERE idx = 2",
+            "UPDATE entry SET idx = 1026 WHERE idx = 2",
+        ];
+        for rot in rots {
+            let directory = tempfile::tempdir().unwrap();
+            let (mut journal, _) = Journal::open(&place(&directory), Missing::Create).unwrap();
+            let mark = Mark {
+                term: 2,
+                last: (1, 7),
+            };
+            let aside = Aside {
+                committed: Some(types::log_id(1, 1)),
+                marks: vec![(NodeId(9), mark)],
+            };
+            let vote = Step::Vote(Vote::new(2, NodeId(1)));
+            journal.write(&[entries(1, 0..3), vote], &aside).unwrap();
+            assert_eq!(journal.connection.execute(rot, []).unwrap(), 1, "{rot}");
+            drop(journal);
+            let opened = Journal::open(&place(&directory), Missing::Refuse).map(|_| ());
+            assert!(
+                matches!(opened, Err(DatabaseError::Corrupt { .. })),
+                "{rot}"
+            );
+        }
     }
 }

@@ -237,6 +237,12 @@ impl<R: Runtime> Log<R> {
         self.memory().last
     }
 
+    /// The entry up to which the log was purged.
+    #[must_use]
+    pub fn purged(&self) -> Option<LogId> {
+        self.memory().purged
+    }
+
     /// The last id known to be committed; it may be stale.
     #[must_use]
     pub fn committed(&self) -> Option<LogId> {
@@ -339,6 +345,7 @@ impl<R: Runtime> Log<R> {
         })
         .await
         .map_err(io::Error::other)?;
+        self.memory().check_begins(from..to, entries.first())?;
         // When the bound was met on disk, the tail does not follow what was read. A log that begins behind `from` has
         // nothing there.
         if entries
@@ -399,6 +406,19 @@ impl<R: Runtime> Memory<R> {
             entries.first().map_or(end, |entry| entry.log_id.index),
             entries,
         )
+    }
+
+    /// Whether what was read of a range, which was all on the disk when that began, begins where the log does. Entries that
+    /// are gone from the disk would be passed over without a word.
+    fn check_begins(&self, range: Range<u64>, first: Option<&Entry>) -> io::Result<()> {
+        // Meanwhile some may have been purged, and others been truncated and written anew. A log need not have the entry 0.
+        let begins = range.start.max(self.purged.map_or(1, |id| id.index + 1));
+        let ends = range.end.min(self.last.map_or(0, |id| id.index + 1));
+        let there = first.is_some_and(|entry| entry.log_id.index <= begins);
+        if begins >= ends || there || self.tail.contains_key(&begins) {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("log entry {begins} is missing")))
     }
 
     fn append(&mut self, entries: Vec<Entry>, done: IOFlushed<Types<R>>) -> Job<R> {
@@ -710,5 +730,53 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for Log<R> {
 
     async fn purge(&mut self, to: LogId) -> Result<(), io::Error> {
         self.push(|memory| memory.purge(to))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::NodeId;
+    use crate::raft::types::{Payload, log_id};
+    use crate::runtime::tokio::TokioRuntime;
+
+    fn entry(index: u64) -> Entry {
+        Entry {
+            log_id: log_id(1, index),
+            payload: Payload::default(),
+        }
+    }
+
+    /// A log of the entries up to 20, all of them on the disk, purged up to 10 or not at all.
+    fn memory(purged: Option<u64>) -> Memory<TokioRuntime> {
+        Memory::new(Contents {
+            vote: None,
+            last: Some(log_id(1, 20)),
+            purged: purged.map(|index| log_id(1, index)),
+            committed: None,
+            marks: Vec::<(NodeId, Mark)>::new(),
+        })
+    }
+
+    #[test]
+    fn what_is_gone_from_the_disk_is_not_passed_over() {
+        let purged = memory(Some(10));
+        let check = |range, first: Option<u64>| {
+            purged
+                .check_begins(range, first.map(entry).as_ref())
+                .is_ok()
+        };
+        assert!(check(11..15, Some(11)));
+        assert!(!check(11..15, Some(12)) && !check(11..15, None));
+        // What was purged meanwhile is no loss.
+        assert!(check(5..15, Some(11)) && check(5..11, None));
+        assert!(!check(5..15, Some(13)));
+        // Nor is what was truncated.
+        assert!(check(21..25, None));
+
+        let whole = memory(None);
+        assert!(whole.check_begins(0..5, Some(&entry(0))).is_ok());
+        assert!(whole.check_begins(0..5, Some(&entry(1))).is_ok());
+        assert!(whole.check_begins(0..5, Some(&entry(2))).is_err());
     }
 }

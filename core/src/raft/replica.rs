@@ -346,6 +346,7 @@ impl<R: Runtime> Replica<R> {
         let mut state = State::open(&self.place, missing)?;
         // openraft purges its log up to what the state says it applied, without asking: durable first (T38).
         state.make_durable()?;
+        check_follows(log.purged().map_or(0, |id| id.index), &state)?;
         let readers = Arc::new(Readers::open(&self.place)?);
         *self.readers.lock().unwrap_or_else(PoisonError::into_inner) = Some(readers);
         let state = Arc::new(Mutex::new(state));
@@ -890,6 +891,18 @@ impl<R: Runtime> Replica<R> {
 }
 
 /// Makes certain what will be found when the stores are opened.
+/// Whether the log goes on where the state ends. The log is purged only up to what the state has made durable, so that a state
+/// which ends before has lost something, and applying the log to it would pass over what lies between.
+fn check_follows(purged: u64, state: &State) -> Result<(), StateError> {
+    let applied = state.applied().log_id.map_or(0, |id| id.index);
+    if applied >= purged {
+        return Ok(());
+    }
+    Err(StateError::Damaged(format!(
+        "it ends with entry {applied}, and the log begins behind entry {purged}"
+    )))
+}
+
 fn settle<R: Runtime>(place: &Place) -> Result<(), DatabaseError> {
     let disk = R::disk();
     LAYOUTS
@@ -899,4 +912,19 @@ fn settle<R: Runtime>(place: &Place) -> Result<(), DatabaseError> {
 
 fn since<R: Runtime>(acked: &super::runtime::RaftInstant<R>) -> Duration {
     <super::runtime::RaftInstant<R> as openraft_rt::Instant>::now() - *acked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_that_begins_behind_the_state_is_not_applied_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::new(directory.path(), None);
+        let state = State::open(&place, Missing::Create).unwrap();
+        assert!(check_follows(0, &state).is_ok());
+        let refused = check_follows(3, &state).unwrap_err().to_string();
+        assert!(refused.contains("behind entry 3"), "{refused}");
+    }
 }

@@ -106,7 +106,7 @@ impl<'b, 'c> Change<'b, 'c> {
                     || request.ignore_value
                     || self.listening == Listening::EventsWithPrevious =>
             {
-                Some(self.keyspace.value(existing.head)?)
+                Some(self.keyspace.value(&request.key, existing)?)
             }
             _ => None,
         };
@@ -222,7 +222,7 @@ impl<'b, 'c> Change<'b, 'c> {
     ) -> Result<Option<KeyValue>, StateError> {
         let wanted = answer || self.listening == Listening::EventsWithPrevious;
         let previous = if wanted {
-            Some(existing.key_value(key.clone(), self.keyspace.value(existing.head)?))
+            Some(existing.key_value(key.clone(), self.keyspace.value(key, existing)?))
         } else {
             None
         };

@@ -14,6 +14,7 @@ use super::mark::{self, Applied, Mark};
 use super::position::Position;
 use super::range::blob;
 use super::reader::{Lease, Reader};
+use super::seal::Label;
 use super::system;
 use crate::database::Place;
 use crate::proto::store::{Cluster, Member, Token, Tombstone};
@@ -55,16 +56,27 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
+    /// From seven columns: position, prev, created, version, lease, key, value.
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Self, StateError> {
+        let read = Self {
             position: Position(row.get(0)?),
             prev: Position(row.get(1)?),
             created: row.get(2)?,
             version: row.get(3)?,
             lease: row.get(4)?,
             key: blob(row, 5)?,
-            value: blob(row, 6)?,
-        })
+            value: Bytes::new(),
+        };
+        let label = Label {
+            key: &read.key,
+            position: read.position,
+            created: read.created,
+            version: read.version,
+            lease: read.lease,
+        };
+        let sealed = row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?;
+        let value = label.open(sealed)?;
+        Ok(Self { value, ..read })
     }
 }
 
@@ -162,7 +174,7 @@ impl Frozen {
     ) -> Result<Option<Row>, StateError> {
         let mut statement = connection.prepare_cached("SELECT position, prev, created, version, lease, key, value FROM history WHERE position = ?1")?;
         let mut rows = statement.query([position.0])?;
-        Ok(rows.next()?.map(Row::read).transpose()?)
+        rows.next()?.map(Row::read).transpose()
     }
 }
 

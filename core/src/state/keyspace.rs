@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::StateError;
 use super::position::Position;
+use super::seal::Label;
 use super::statement::Lazy;
 use crate::proto::mvccpb::KeyValue;
 
@@ -63,6 +64,19 @@ pub(super) struct Version<'v> {
     /// 0: the key is deleted here.
     pub(super) version: i64,
     pub(super) lease: i64,
+}
+
+impl Version<'_> {
+    fn sealed_value(&self) -> Vec<u8> {
+        let label = Label {
+            key: self.key,
+            position: self.position,
+            created: self.created,
+            version: self.version,
+            lease: self.lease,
+        };
+        label.seal(self.value)
+    }
 }
 
 /// The statements that one batch needs, on the writer's connection.
@@ -158,20 +172,15 @@ impl<'c> Keyspace<'c> {
         Ok(self.newest(key)?.filter(Newest::exists))
     }
 
-    /// The value of a version that must be there.
-    pub(super) fn value(&mut self, position: Position) -> Result<Bytes, StateError> {
-        let value = self
-            .value
-            .get()?
-            .query_row([position.0], |row| {
-                row.get_ref(0)?
-                    .as_blob()
-                    .map(Bytes::copy_from_slice)
-                    .map_err(Into::into)
-            })
-            .optional()?;
-        value
-            .ok_or_else(|| StateError::Damaged(format!("the version at {} is missing", position.0)))
+    /// The value of a key's newest version, which must be there.
+    pub(super) fn value(&mut self, key: &[u8], newest: &Newest) -> Result<Bytes, StateError> {
+        let position = newest.head;
+        let mut rows = self.value.get()?.query([position.0])?;
+        let row = rows.next()?.ok_or_else(|| {
+            StateError::Damaged(format!("the version at {} is missing", position.0))
+        })?;
+        let sealed = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        Label::of(key, newest).open(sealed)
     }
 
     pub(super) fn lease_exists(&mut self, lease: i64) -> Result<bool, StateError> {
@@ -184,14 +193,18 @@ impl<'c> Keyspace<'c> {
         new: &Version<'_>,
         before: Option<&Newest>,
     ) -> Result<(), StateError> {
-        let (prev, jump, steps, lease) =
-            before.map_or((Position::NONE, Position::NONE, 0, 0), |newest| {
-                assert!(
-                    newest.head < new.position,
-                    "versions of a key are added in order"
-                );
+        let (prev, jump, steps, lease) = match before {
+            None => (Position::NONE, Position::NONE, 0, 0),
+            Some(newest) if newest.head < new.position => {
                 (newest.head, newest.jump, newest.steps, newest.lease)
-            });
+            }
+            Some(newest) => {
+                return Err(StateError::Damaged(format!(
+                    "a key has a version at {}, which has not happened yet",
+                    newest.head.0
+                )));
+            }
+        };
         self.append.get()?.execute(params![
             new.position.0,
             prev.0,
@@ -200,7 +213,7 @@ impl<'c> Keyspace<'c> {
             new.version,
             new.lease,
             new.key,
-            new.value
+            new.sealed_value()
         ])?;
         let (jump, steps) = if steps + 1 == STRIDE {
             (new.position, 0)

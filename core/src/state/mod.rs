@@ -10,6 +10,7 @@
 //! | `schema` | the tables, and why there is no index by key over history |
 //! | `position` | a version's place in history, as one number |
 //! | `keyspace` | finding a key, adding a version, walking back to an older one |
+//! | `seal` | the checksum behind each value |
 //! | `mark` | the counters: revision, compaction, the last applied entry |
 //! | `batch`, `statement` | a run of entries in one transaction, and its prepared statements |
 //! | `command` | the envelope, and what happens to a command from the future |
@@ -47,6 +48,7 @@ mod range;
 mod reader;
 mod response;
 mod schema;
+mod seal;
 mod snapshot;
 mod statement;
 mod system;
@@ -259,10 +261,11 @@ fn durable_point(connection: &Opened, mark: &mut Mark) -> Result<Option<LogId>, 
     connection.sound()?;
     mark.points += 1;
     let durable = Mark::read(connection)?;
-    assert_eq!(
-        durable, *mark,
-        "the counters in memory are those in the file"
-    );
+    if durable != *mark {
+        return Err(StateError::Damaged(
+            "the counters that are read are not those that were written".to_owned(),
+        ));
+    }
     Ok(durable.log_id)
 }
 

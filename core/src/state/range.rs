@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::error::{ReadError, Rejection, StateError};
 use super::keyspace::{Newest, version_before};
 use super::position::Position;
+use super::seal::Label;
 use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use crate::proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
 use crate::proto::mvccpb::KeyValue;
@@ -163,7 +164,8 @@ pub(super) fn point(
     let newest = Newest::from_row(row, 0)?;
     let value = row.get_ref(Newest::COLUMNS)?.as_blob_or_null();
     let value = value.ok().flatten().ok_or_else(|| missing(newest.head))?;
-    let kv = newest.key_value(request.key.clone(), Bytes::copy_from_slice(value));
+    let value = Label::of(&request.key, &newest).open(value)?;
+    let kv = newest.key_value(request.key.clone(), value);
     let header = Some(ResponseHeader {
         revision: row.get(Newest::COLUMNS + 1)?,
         ..ResponseHeader::default()
@@ -320,12 +322,10 @@ fn with_values(connection: &Connection, found: Vec<Found>) -> Result<Vec<KeyValu
         connection.prepare_cached("SELECT value FROM history WHERE position = ?1")?;
     let mut kvs = Vec::with_capacity(found.len());
     for Found { key, version } in found {
-        let value = statement
-            .query_row([version.head.0], |row| blob(row, 0))
-            .optional()?;
-        let value = value.ok_or_else(|| {
-            StateError::Damaged(format!("the version at {} is missing", version.head.0))
-        })?;
+        let mut rows = statement.query([version.head.0])?;
+        let row = rows.next()?.ok_or_else(|| missing(version.head))?;
+        let sealed = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        let value = Label::of(&key, &version).open(sealed)?;
         kvs.push(version.key_value(key, value));
     }
     Ok(kvs)

@@ -1,11 +1,12 @@
 //! Reads beside the writer: each reader has a connection of its own and sees the last committed batch.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::batch::RevisionEvents;
 use super::change::Listening;
 use super::error::{ReadError, Rejection, StateError};
+use super::frozen::{Frozen, Row};
 use super::mark::{self, Applied, Mark};
 use super::position::Position;
 use super::range::{self, View};
@@ -247,8 +248,15 @@ fn event(
     row: &rusqlite::Row<'_>,
     listening: Listening,
 ) -> Result<Event, StateError> {
-    let (position, prev): (Position, Position) = (Position(row.get(0)?), Position(row.get(1)?));
-    let (version, key) = (row.get::<_, i64>(3)?, range::blob(row, 5)?);
+    let Row {
+        position,
+        prev,
+        created,
+        version,
+        lease,
+        key,
+        value,
+    } = Row::read(row)?;
     let mod_revision = position.revision().0;
     let prev_kv = if listening == Listening::EventsWithPrevious {
         version_of(connection, prev, &key)?
@@ -269,11 +277,11 @@ fn event(
             EventType::Put,
             KeyValue {
                 key,
-                create_revision: row.get(2)?,
+                create_revision: created,
                 mod_revision,
                 version,
-                value: range::blob(row, 6)?,
-                lease: row.get(4)?,
+                value,
+                lease,
             },
         )
     };
@@ -289,18 +297,22 @@ fn version_of(
     position: Position,
     key: &Bytes,
 ) -> Result<Option<KeyValue>, StateError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT created, version, lease, value FROM history WHERE position = ?1 AND version > 0",
-    )?;
-    let found = statement.query_row(params![position.0], |row| {
-        Ok(KeyValue {
-            key: key.clone(),
-            create_revision: row.get(0)?,
-            mod_revision: position.revision().0,
-            version: row.get(1)?,
-            lease: row.get(2)?,
-            value: range::blob(row, 3)?,
-        })
-    });
-    Ok(found.optional()?)
+    let found = Frozen::version(connection, position)?;
+    let Some(row) = found.filter(|row| row.version > 0) else {
+        return Ok(None);
+    };
+    if row.key != *key {
+        return Err(StateError::Damaged(format!(
+            "the version at {} is of another key",
+            position.0
+        )));
+    }
+    Ok(Some(KeyValue {
+        key: row.key,
+        create_revision: row.created,
+        mod_revision: position.revision().0,
+        version: row.version,
+        lease: row.lease,
+        value: row.value,
+    }))
 }

@@ -25,6 +25,7 @@ pub const LAYOUT: Layout = Layout {
     cache_kib: 8192,
     statements: 64,
     wal_bytes: 16 << 20,
+    synced: false,
 };
 
 /// The tables of the keyspace, and the same once more under another name: where a snapshot is built up beside the state
@@ -46,7 +47,8 @@ macro_rules! keyspace_tables {
         steps INTEGER NOT NULL
     ) WITHOUT ROWID;
 
-    -- The value comes last: what walks along the pointers then never touches the pages of a long one.
+    -- The value comes last: what walks along the pointers then never touches the pages of a long one. Behind it stands a
+    -- checksum over the version (`seal.rs`).
     CREATE TABLE ", $prefix, "history (
         position INTEGER PRIMARY KEY,
         prev INTEGER NOT NULL,

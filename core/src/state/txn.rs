@@ -182,7 +182,7 @@ impl Change<'_, '_> {
             CompareTarget::Mod => existing.head.revision().0.cmp(&number(compare)),
             CompareTarget::Lease => existing.lease.cmp(&number(compare)),
             CompareTarget::Value => {
-                let value = self.keyspace.value(existing.head)?;
+                let value = self.keyspace.value(&compare.key, existing)?;
                 match &compare.target_union {
                     Some(TargetUnion::Value(wanted)) => value.cmp(wanted),
                     _ => value.as_ref().cmp(&[]),

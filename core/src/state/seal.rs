@@ -1,0 +1,121 @@
+//! How a value stands in history: with a checksum over the whole version behind it.
+//!
+//! SQLite's pages have no checksums, so that a bit that turns on the disk, or a write that never arrived, would be
+//! answered as if somebody had written it. A version is written once and never changed; what it is stands in its row and,
+//! for the newest one of a key, once more in `keys`. Whoever reads a value says what else it takes the version to be, and is
+//! refused when the two do not belong together.
+
+use bytes::Bytes;
+
+use super::error::StateError;
+use super::keyspace::Newest;
+use super::position::Position;
+
+/// Bytes of the checksum.
+const LENGTH: usize = 4;
+
+/// What a version is, besides its value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Label<'k> {
+    pub(super) key: &'k [u8],
+    pub(super) position: Position,
+    pub(super) created: i64,
+    pub(super) version: i64,
+    pub(super) lease: i64,
+}
+
+impl<'k> Label<'k> {
+    pub(super) fn of(key: &'k [u8], newest: &Newest) -> Self {
+        Self {
+            key,
+            position: newest.head,
+            created: newest.created,
+            version: newest.version,
+            lease: newest.lease,
+        }
+    }
+
+    /// CRC-32 over everything. The key's length is in it, so that bytes cannot move from it to the value.
+    fn checksum(&self, value: &[u8]) -> [u8; LENGTH] {
+        let mut hasher = crc32fast::Hasher::new();
+        for number in [self.position.0, self.created, self.version, self.lease] {
+            hasher.update(&number.to_le_bytes());
+        }
+        hasher.update(&(self.key.len() as u64).to_le_bytes());
+        hasher.update(self.key);
+        hasher.update(value);
+        hasher.finalize().to_le_bytes()
+    }
+
+    /// The value as it is stored.
+    pub(super) fn seal(&self, value: &[u8]) -> Vec<u8> {
+        let mut sealed = Vec::with_capacity(value.len() + LENGTH);
+        sealed.extend_from_slice(value);
+        sealed.extend_from_slice(&self.checksum(value));
+        sealed
+    }
+
+    /// The value of what is stored.
+    pub(super) fn open(&self, sealed: &[u8]) -> Result<Bytes, StateError> {
+        match sealed.split_last_chunk() {
+            Some((value, checksum)) if self.checksum(value) == *checksum => {
+                Ok(Bytes::copy_from_slice(value))
+            }
+            _ => Err(StateError::Damaged(format!(
+                "the version at {} fails its checksum",
+                self.position.0
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_turns_in_a_version_is_met_when_it_is_read() {
+        let label = Label {
+            key: b"key",
+            position: Position(7 << 16),
+            created: 3,
+            version: 2,
+            lease: 0,
+        };
+        let sealed = label.seal(b"value");
+        assert_eq!(label.open(&sealed).unwrap(), "value");
+        for bit in 0..sealed.len() * 8 {
+            let mut rotten = sealed.clone();
+            rotten[bit / 8] ^= 1 << (bit % 8);
+            assert!(label.open(&rotten).is_err(), "bit {bit}");
+        }
+        let wrong = [
+            Label {
+                key: b"kex",
+                ..label
+            },
+            Label {
+                position: Position(7 << 16 | 1),
+                ..label
+            },
+            Label {
+                created: 2,
+                ..label
+            },
+            Label {
+                version: 3,
+                ..label
+            },
+            Label { lease: 1, ..label },
+        ];
+        assert!(wrong.iter().all(|wrong| wrong.open(&sealed).is_err()));
+        // Of what was cut off in front, the rest is no value.
+        assert!(label.open(&sealed[..3]).is_err() && label.open(&[]).is_err());
+        // The end of a key is not the beginning of a value.
+        let shorter = Label {
+            key: b"ke",
+            ..label
+        };
+        assert_ne!(shorter.seal(b"yvalue")[6..], sealed[5..]);
+    }
+}
