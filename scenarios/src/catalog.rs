@@ -123,6 +123,32 @@ pub const ALL: &[Scenario] = &[
         converges: secs(120),
     },
     Scenario {
+        name: "rot",
+        story: "bits rot, writes are lost or land elsewhere, on as many disks as the cluster can spare, and no answer is wrong",
+        nodes: 3,
+        reserve: 0,
+        faults: Faults::Of {
+            kinds: &[
+                Kind::BitRot,
+                Kind::BitRot,
+                Kind::LostWrites,
+                Kind::MisdirectedWrites,
+            ],
+            every: secs(3),
+            lasts: Duration::from_millis(1500),
+            marks: &[
+                "disk-bit-rot",
+                "disk-lost-write",
+                "disk-misdirected-write",
+                "damage-found",
+            ],
+        },
+        workload: USUAL,
+        suffers: secs(20),
+        calm: secs(5),
+        converges: secs(120),
+    },
+    Scenario {
         name: "amnesia",
         story: "most nodes forget what they promised, and the cluster refuses to serve rather than to answer from yesterday",
         nodes: 3,

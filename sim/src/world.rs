@@ -102,6 +102,8 @@ pub enum Later {
     Start(HostId),
     /// The power of a machine goes and comes back over this older image of its disk.
     PutBack(HostId, Box<Image>),
+    /// The power of a machine goes and comes back.
+    Reboot(HostId),
     /// A machine is resumed, if it is still the pause of this number.
     Resume(HostId, u64),
     /// A trouble of a disk ends.
@@ -123,8 +125,8 @@ pub struct Simulation<M: Simulator> {
     fired: BTreeMap<&'static str, u64>,
     /// Machines that are started again so long after their fuse has cut their power.
     restarts: BTreeMap<HostId, Duration>,
-    /// Machines whose disks were put back to an older image.
-    put_back: BTreeSet<HostId>,
+    /// Machines whose disks hold something else than they should, or may.
+    doubted: BTreeSet<HostId>,
     crash_modes: rand::rngs::SmallRng,
 }
 
@@ -167,7 +169,7 @@ impl<M: Simulator> Simulation<M> {
             planned: 0,
             fired: BTreeMap::new(),
             restarts: BTreeMap::new(),
-            put_back: BTreeSet::new(),
+            doubted: BTreeSet::new(),
             crash_modes: seed.labelled("crash modes").rng(),
         }
     }
@@ -308,13 +310,27 @@ impl<M: Simulator> Simulation<M> {
         let _ = self.crash(host, CrashMode::Nothing);
         self.machine(host).disk().restore(image);
         self.witness.forget(host);
-        self.put_back.insert(host);
+        self.doubted.insert(host);
         let _ = self.start(host);
     }
 
-    /// Whether the disk of a machine was put back to an older image; once.
-    pub fn take_put_back(&mut self, host: HostId) -> bool {
-        self.put_back.remove(&host)
+    /// Cuts the power of a machine that runs, and starts it again over what its disk holds.
+    pub fn reboot(&mut self, host: HostId) {
+        if self.crash(host, CrashMode::Nothing) == Outcome::Installed {
+            let _ = self.start(host);
+        }
+    }
+
+    /// From here on until it is replaced the disk of a machine may hold anything, and owes nothing of what it promises.
+    pub fn doubt(&mut self, host: HostId) {
+        self.witness.excuse(host);
+        self.doubted.insert(host);
+    }
+
+    /// Machines whose disks hold something else than they should, or may: put back to an older image, rotten, written wrongly.
+    #[must_use]
+    pub fn doubted(&self) -> &BTreeSet<HostId> {
+        &self.doubted
     }
 
     /// Starts a machine again so long after its disk's fuse has cut its power.
@@ -380,6 +396,7 @@ impl<M: Simulator> Simulation<M> {
                 Later::Mend(rules) => drop(self.mend(&rules)),
                 Later::Start(host) => drop(self.start(host)),
                 Later::PutBack(host, image) => self.put_back(host, *image),
+                Later::Reboot(host) => self.reboot(host),
                 Later::Resume(host, pause) => {
                     if self.machine(host).pauses() == pause {
                         let _ = self.resume(host);
@@ -577,6 +594,7 @@ impl<M: Simulator> World for Simulation<M> {
         }
         slot.machine.disk().wipe();
         self.witness.forget(host);
+        self.doubted.remove(&host);
         // An older image would be of another member.
         self.agenda
             .retain(|_, later| !matches!(later, Later::PutBack(of, _) if *of == host));
@@ -612,7 +630,7 @@ impl<M: Simulator> World for Simulation<M> {
         self.set_buggify(false);
         // What was to end by itself may; what was still to be destroyed is not.
         self.agenda
-            .retain(|_, later| !matches!(later, Later::PutBack(..)));
+            .retain(|_, later| !matches!(later, Later::PutBack(..) | Later::Reboot(_)));
         for slot in self.slots.values() {
             slot.machine.clock().heal(now);
             slot.machine.disk().heal();

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::ids::NodeId;
+use quorate::node::Inner;
 use quorate::proto::admin::RemoveNodeRequest;
+use quorate::runtime::Runtime;
 
-use super::process::{Shown, invitation};
+use super::process::{Desk, invitation};
 use super::{Cluster, RETRY};
 use crate::faults::{Damage, Fault, MemberChange};
 use crate::host::HostId;
-use crate::liveness::NotYet;
+use crate::liveness::{NodeStatus, NotYet, Presence};
 use crate::simulator::Simulator;
 use crate::sync::guard;
 use crate::trace::Place;
@@ -20,6 +22,11 @@ use crate::world::{Answer, Outcome, SimulatedTime, World};
 const FEWEST: usize = 3;
 /// After so long somebody asks again for a change of the members that has not come about.
 const ASKED_AGAIN: Duration = Duration::from_secs(20);
+
+/// A node over a doubtful disk that has not been well for so long, with nothing else wrong any more, is replaced.
+const AILING: Duration = Duration::from_secs(10);
+/// What is counted when a node has found that its disk does not hold what it should.
+const FOUND: &str = "damage-found";
 
 /// A change of the members that somebody has asked for.
 pub(super) struct Wish {
@@ -68,7 +75,7 @@ impl<M: Simulator> Cluster<'_, M> {
         let member = self.world.witness().member(host);
         let outcome = Fault::Damage(damage).inject(self.world, lasts);
         if let (Damage::Wiped(_), Outcome::Installed, Some(id)) = (damage, &outcome, member) {
-            self.wish(host, Wanted::Replace(id));
+            self.wish_replaced(host, id);
         }
         outcome
     }
@@ -81,21 +88,59 @@ impl<M: Simulator> Cluster<'_, M> {
         let _ = self.world.kill(host);
         let _ = self.world.wipe(host);
         if let Some(id) = member {
-            self.wish(host, Wanted::Replace(id));
+            self.wish_replaced(host, id);
         }
         let _ = self.world.start(host);
     }
 
-    /// Replaces the machines whose nodes refuse to go on over the older disk that the machine was given.
-    fn replace_forgetful(&mut self) {
-        let forgetful = |(host, shown): (&HostId, &Shown<_>)| {
-            matches!(shown, Shown::Forgetful(_)).then_some(*host)
+    /// Replaces a node that says of itself that something is wrong with its disk.
+    pub(super) fn condemn(&mut self, host: HostId, why: String) {
+        self.world.count(Place::Host(host), FOUND, why);
+        self.replace(host.number());
+    }
+
+    /// Replaces nodes over doubtful disks that are not well though nothing else is wrong any more.
+    fn see_to_ailing(&mut self) {
+        let Some(mut ailing) = self.ailing.take() else {
+            return;
         };
-        let forgetful: Vec<HostId> = guard(&self.registry).iter().filter_map(forgetful).collect();
-        for host in forgetful {
-            if self.world.take_put_back(host) {
-                self.replace(host.number());
+        let now = self.world.now();
+        for host in self.world.doubted().clone() {
+            let Some(why) = self.complaint(host) else {
+                ailing.remove(&host);
+                continue;
+            };
+            if now - *ailing.entry(host).or_insert(now) >= AILING {
+                self.condemn(host, why);
             }
+        }
+        self.ailing = Some(ailing);
+    }
+
+    /// What an operator sees to be wrong with a node.
+    fn complaint(&self, host: HostId) -> Option<String> {
+        let status = self.status_of(host);
+        match status.presence {
+            Presence::Starting(why) => Some(why),
+            Presence::Down => None,
+            Presence::Up if status.trouble.is_some() => status.trouble,
+            Presence::Up => (status.leader.is_none()).then(|| "it hears of no leader".to_owned()),
+        }
+    }
+
+    /// Replaces nodes over doubtful disks that cannot say what their state comes to.
+    pub(super) fn see_to_unreadable(&mut self, nodes: &[NodeStatus]) {
+        let unreadable = |node: &&NodeStatus| {
+            let up = node.keeps_log && node.presence == Presence::Up;
+            up && node.digest.is_none() && self.world.doubted().contains(&node.host)
+        };
+        let hosts: Vec<HostId> = nodes
+            .iter()
+            .filter(unreadable)
+            .map(|node| node.host)
+            .collect();
+        for host in hosts {
+            self.condemn(host, "its state cannot be read".to_owned());
         }
     }
 
@@ -115,7 +160,7 @@ impl<M: Simulator> Cluster<'_, M> {
     }
 
     pub(super) fn settled(&mut self) -> Result<(), NotYet> {
-        self.replace_forgetful();
+        self.see_to_ailing();
         self.see_to_changes();
         let Some(wish) = self.changes.first() else {
             return Ok(());
@@ -150,11 +195,25 @@ impl<M: Simulator> Cluster<'_, M> {
         if staying <= FEWEST {
             return Outcome::Skipped("too few would stay");
         }
+        // Two that die at once may be most of the voters.
+        let is_death = |wish: &Wish| matches!(wish.what, Wanted::Remove(_) | Wanted::Replace(_));
+        if matches!(how(0), Wanted::Remove(_)) && self.changes.iter().any(is_death) {
+            return Outcome::Skipped("another one is dead already");
+        }
         let Some(inner) = self.inner(host) else {
             return Outcome::Skipped("is not up");
         };
         self.wish(host, how(inner.who().node.0));
         Outcome::Installed
+    }
+
+    /// The line that the cluster was formed with names no more than its first member, which may be the one that is lost.
+    fn wish_replaced(&mut self, host: HostId, member: u64) {
+        let mut desk = guard(&self.desk);
+        desk.own.remove(&host);
+        desk.later.insert(host);
+        drop(desk);
+        self.wish(host, Wanted::Replace(member));
     }
 
     fn wish(&mut self, host: HostId, what: Wanted) {
@@ -241,21 +300,32 @@ impl<M: Simulator> Cluster<'_, M> {
         let what = wish.what;
         let asking = async move {
             match what {
-                Wanted::Join => {
-                    let made = inner.invite(invitation(1, host.to_string())).await;
-                    made.map(|(line, _)| guard(&desk).own.insert(host, line))
-                        .is_ok()
-                }
+                Wanted::Join => lay_out_line(&inner, host, &desk).await,
                 Wanted::Leave(_) => inner.leave().await.is_ok(),
-                Wanted::Remove(id) | Wanted::Replace(id) => {
-                    let request = RemoveNodeRequest {
-                        node: NodeId(id).to_string(),
-                        force: true,
-                    };
-                    inner.remove(request).await.is_ok()
+                Wanted::Remove(id) => remove(&inner, id).await,
+                Wanted::Replace(id) => {
+                    let removed = remove(&inner, id).await;
+                    let has_line = guard(&desk).own.contains_key(&host);
+                    removed && (has_line || lay_out_line(&inner, host, &desk).await)
                 }
             }
         };
         Some(self.world.spawn(at, asking))
     }
+}
+
+/// Makes a line to join with for one machine.
+async fn lay_out_line<R: Runtime>(inner: &Inner<R>, host: HostId, desk: &Desk) -> bool {
+    let made = inner.invite(invitation(1, host.to_string())).await;
+    made.map(|(line, _)| guard(desk).own.insert(host, line))
+        .is_ok()
+}
+
+/// Removes a member that is dead.
+async fn remove<R: Runtime>(inner: &Inner<R>, id: u64) -> bool {
+    let request = RemoveNodeRequest {
+        node: NodeId(id).to_string(),
+        force: true,
+    };
+    inner.remove(request).await.is_ok()
 }

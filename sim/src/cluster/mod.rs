@@ -13,6 +13,7 @@ mod process;
 mod requests;
 mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ use crate::world::{SimulatedTime, Simulation, World, simulate};
 /// How long a node that did not start waits before it tries again, as a service manager would.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// Where nothing has struck yet, a pause between two faults is no longer than this part of the time that there is.
+const HURRIED: u32 = 30;
+
 /// The runtime of the nodes of a world.
 type NodeRuntime<M> = Simulated<<M as Simulator>::Substrate>;
 
@@ -54,6 +58,8 @@ pub struct Cluster<'world, M: Simulator> {
     desk: Desk,
     /// Changes of the members that are not done yet.
     changes: Vec<Wish>,
+    /// Since when nodes over doubtful disks are not well, once everything else is: whoever stays so is replaced.
+    ailing: Option<BTreeMap<HostId, Duration>>,
     timing: Timing,
 }
 
@@ -126,6 +132,7 @@ impl<'world, M: Simulator> Cluster<'world, M> {
             registry,
             desk,
             changes: Vec::new(),
+            ailing: None,
             timing,
         }
     }
@@ -216,11 +223,20 @@ impl<'world, M: Simulator> Cluster<'world, M> {
     }
 
     /// Lets the faults of a plan happen for so long. Faults that are not over then end on their own, or with a heal.
+    ///
+    /// A fault that is drawn may strike nothing: a ring of three cuts no link, a link is mended before a message comes, a
+    /// connection that is to be reset is not there. If nothing has struck in two thirds of the time, no long pauses are made
+    /// between faults any more until something has.
     pub fn suffer(&mut self, plan: &mut Schedule, duration: Duration) {
-        let deadline = self.world.now() + duration;
+        let begun = self.world.now();
+        let deadline = begun + duration;
         self.world.set_buggify(self.options.buggify);
         for planned in plan {
-            let due = self.world.now() + planned.after;
+            let mut due = self.world.now() + planned.after;
+            if self.world.fired().values().all(|times| *times == 0) {
+                let hurried = self.world.now() + duration / HURRIED;
+                due = due.min(hurried.max(begun + duration * 2 / 3));
+            }
             if due >= deadline {
                 break;
             }
@@ -247,10 +263,17 @@ impl<'world, M: Simulator> Cluster<'world, M> {
         }
     }
 
-    /// Ends every fault and starts what is down. A machine whose disk was put back to an older state is
-    /// [replaced](Self::replace) as soon as its node says so.
+    /// Ends every fault and starts what is down. A machine with a doubtful disk is started again, so that its node has nothing
+    /// but that disk to go by; if the node is then refused, or is not well, an operator [replaces](Self::replace) it.
     pub fn heal(&mut self) {
         let _ = self.world.heal();
+        self.ailing = Some(BTreeMap::new());
+        for host in self.world.doubted().clone() {
+            match self.refusal(host) {
+                Some(why) => self.condemn(host, why),
+                None => self.world.reboot(host),
+            }
+        }
         let dead = |host: &HostId| {
             let removed = |wish: &Wish| matches!(wish.what, Wanted::Remove(_));
             let mut wishes = self.changes.iter();

@@ -12,13 +12,15 @@ use quorate::membership::Policy;
 use quorate::node::{Inner, Invitation, Node, NodeError, Wipe, join};
 use quorate::proto::join::RoleWanted;
 use quorate::raft::config::Timing;
-use quorate::raft::replica::StartError;
 use quorate::runtime::{Disk, Found, Runtime};
 
 use super::requests::PATIENCE;
 use super::{FIRST, RETRY};
 use crate::host::HostId;
 use crate::sync::guard;
+
+/// What is shown of a node that has not come to a result yet.
+pub(super) const BEGINS: &str = "begins";
 
 /// Longer than any run.
 const LINE_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -44,8 +46,6 @@ pub(super) struct Lines {
 pub(super) enum Shown<R: Runtime> {
     Starting(String),
     Up(Weak<Inner<R>>),
-    /// Its disk was put back to an older state, and it says so.
-    Forgetful(String),
 }
 
 /// What a machine's process does: starts its node, and again when it does not start.
@@ -55,13 +55,9 @@ pub(super) async fn live<R: Runtime>(
     registry: Registry<R>,
     desk: Desk,
 ) {
-    guard(&registry).insert(host, Shown::Starting("begins".to_owned()));
+    guard(&registry).insert(host, Shown::Starting(BEGINS.to_owned()));
     let show = |error: &NodeError| {
-        let shown = match error {
-            NodeError::Start(StartError::Forgotten { .. }) => Shown::Forgetful(error.to_string()),
-            _ => Shown::Starting(error.to_string()),
-        };
-        guard(&registry).insert(host, shown);
+        guard(&registry).insert(host, Shown::Starting(error.to_string()));
     };
     loop {
         match begin::<R>(host, timing, &desk).await {

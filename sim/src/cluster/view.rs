@@ -8,7 +8,7 @@ use quorate::raft::replica::Replica;
 use quorate::runtime::WallTime;
 use quorate::tls::Validity;
 
-use super::process::Shown;
+use super::process::{BEGINS, Shown};
 use super::{Cluster, FIRST, NodeRuntime};
 use crate::host::HostId;
 use crate::invariants::Finding;
@@ -39,7 +39,7 @@ impl<M: Simulator> Cluster<'_, M> {
         }
         match guard(&self.registry).get(&host) {
             Some(Shown::Up(inner)) => inner.upgrade(),
-            Some(Shown::Starting(_) | Shown::Forgetful(_)) | None => None,
+            Some(Shown::Starting(_)) | None => None,
         }
     }
 
@@ -109,11 +109,19 @@ impl<M: Simulator> Cluster<'_, M> {
             .collect()
     }
 
-    fn status_of(&self, host: HostId) -> NodeStatus {
+    /// Why the node of a machine does not start, if it has said so.
+    pub(super) fn refusal(&self, host: HostId) -> Option<String> {
+        match self.status_of(host).presence {
+            Presence::Starting(why) if why != BEGINS => Some(why),
+            _ => None,
+        }
+    }
+
+    pub(super) fn status_of(&self, host: HostId) -> NodeStatus {
         let presence = match guard(&self.registry).get(&host) {
             _ if !self.world.is_running(host) => Presence::Down,
             Some(Shown::Up(_)) => Presence::Up,
-            Some(Shown::Starting(why) | Shown::Forgetful(why)) => Presence::Starting(why.clone()),
+            Some(Shown::Starting(why)) => Presence::Starting(why.clone()),
             None => Presence::Starting(String::new()),
         };
         let inner = self.inner(host);
@@ -200,6 +208,7 @@ impl<M: Simulator> Cluster<'_, M> {
             self.world.advance(self.timing.heartbeat());
         }
         let nodes = self.status_with_digests();
+        self.see_to_unreadable(&nodes);
         converged(&nodes, wanted)?;
         states_equal(&nodes)
     }

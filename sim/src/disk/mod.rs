@@ -196,6 +196,17 @@ impl Disk {
         state.stall = Duration::ZERO;
     }
 
+    /// The files that have content, in the order of their names.
+    #[must_use]
+    pub fn files(&self) -> Vec<String> {
+        let state = guard(&self.inner.state);
+        let filled = state
+            .image
+            .contents()
+            .filter(|(_, bytes)| !bytes.is_empty());
+        filled.map(|(path, _)| path.to_owned()).collect()
+    }
+
     /// Turns `bits` stored bits of a file, for good. Answers how many were turned.
     pub fn rot(&self, path: &str, bits: u32) -> u32 {
         let mut state = guard(&self.inner.state);

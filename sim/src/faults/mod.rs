@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use self::atlas::Atlas;
 pub use self::clock::ClockFault;
-pub use self::damage::Damage;
+pub use self::damage::{Damage, Rot};
 pub use self::disk::DiskTrouble;
 pub use self::link::{LinkFault, Shape};
 pub use self::member::MemberChange;
@@ -93,6 +93,12 @@ pub enum Kind {
     Wipe,
     /// A disk is put back to what it was.
     StaleImage,
+    /// Stored bits turn.
+    BitRot,
+    /// Writes are acknowledged and never arrive.
+    LostWrites,
+    /// Writes land elsewhere in their file.
+    MisdirectedWrites,
 }
 
 impl Kind {
@@ -162,6 +168,9 @@ impl Kind {
             Self::Remove => "remove",
             Self::Wipe => "wipe",
             Self::StaleImage => "stale-image",
+            Self::BitRot => "bit-rot",
+            Self::LostWrites => "lost-writes",
+            Self::MisdirectedWrites => "misdirected-writes",
         }
     }
 }

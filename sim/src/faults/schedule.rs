@@ -8,7 +8,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::{
     Atlas, ClockFault, Damage, DiskTrouble, Fault, Kind, LinkFault, MemberChange, ProcessFault,
-    Shape,
+    Rot, Shape,
 };
 use crate::clock::Strobe;
 use crate::disk::{CrashMode, DiskFaults, DiskSpeed, Rate};
@@ -132,12 +132,28 @@ impl Schedule {
 
     /// A fault of this kind, or nothing where the atlas allows it nowhere.
     fn draw(&mut self, kind: Kind) -> Option<Fault> {
-        let damage: fn(HostId) -> Damage = match kind {
-            Kind::Wipe => Damage::Wiped,
-            Kind::StaleImage => Damage::Stale,
+        let damage = match kind {
+            Kind::Wipe => Damage::Wiped(self.victim()?),
+            Kind::StaleImage => Damage::Stale(self.victim()?),
+            Kind::BitRot => Damage::Rotten(self.victim()?, self.rot()),
+            Kind::LostWrites => Damage::Lost(self.victim()?, self.often()),
+            Kind::MisdirectedWrites => Damage::Misdirected(self.victim()?, self.often()),
             kind => return Some(self.survivable(kind)),
         };
-        self.victim().map(|host| Fault::Damage(damage(host)))
+        Some(Fault::Damage(damage))
+    }
+
+    /// A bit or a few.
+    fn rot(&mut self) -> Rot {
+        Rot {
+            file: self.rng.random_range(0..1_000_000),
+            bits: 1 << self.rng.random_range(0..6),
+        }
+    }
+
+    /// One write of a hundred up to one of two.
+    fn often(&mut self) -> Rate {
+        Rate::per_million(10_000 << self.rng.random_range(0..6))
     }
 
     fn survivable(&mut self, kind: Kind) -> Fault {
@@ -223,7 +239,11 @@ impl Schedule {
                 self.node(),
                 self.rng.random_range(-7_200_000..7_200_000),
             )),
-            Kind::Wipe | Kind::StaleImage => unreachable!("they ask the atlas"),
+            Kind::Wipe
+            | Kind::StaleImage
+            | Kind::BitRot
+            | Kind::LostWrites
+            | Kind::MisdirectedWrites => unreachable!("they ask the atlas"),
             Kind::WallStrobe => {
                 let period = Duration::from_millis(self.rng.random_range(10..2000));
                 let strobe = Strobe {
@@ -319,7 +339,15 @@ mod tests {
     #[test]
     fn damage_stays_where_the_atlas_allows_it() {
         let damaging = Options {
-            faults: vec![(Kind::Wipe, 1), (Kind::StaleImage, 1)],
+            faults: [
+                Kind::Wipe,
+                Kind::StaleImage,
+                Kind::BitRot,
+                Kind::LostWrites,
+                Kind::MisdirectedWrites,
+            ]
+            .map(|kind| (kind, 1))
+            .to_vec(),
             fault_every: Duration::from_secs(1),
             ..Options::none(5)
         };

@@ -19,6 +19,9 @@ impl Invariant for KeptPromise {
         let Event::LogOpened { vote, last, .. } = seen.event else {
             return Ok(());
         };
+        if seen.ledger.is_excused(seen.host) {
+            return Ok(());
+        }
         let standing = seen.ledger.standing(seen.host);
         let rank =
             |vote: Option<(u64, u64, bool)>| vote.map(|(term, _, committed)| (term, committed));

@@ -111,6 +111,8 @@ pub struct Ledger {
     configurations: BTreeMap<u64, Configuration>,
     removed: BTreeSet<u64>,
     shunned: BTreeSet<(HostId, u64)>,
+    /// Machines whose disks keep no promise.
+    excused: BTreeSet<HostId>,
 }
 
 impl Ledger {
@@ -176,6 +178,18 @@ impl Ledger {
     /// The disk of a machine was replaced: it owes nothing any more.
     pub(super) fn forget(&mut self, host: HostId) {
         self.standings.remove(&host);
+        self.excused.remove(&host);
+    }
+
+    /// The disk of a machine may hold anything from here on.
+    pub(super) fn excuse(&mut self, host: HostId) {
+        self.excused.insert(host);
+    }
+
+    /// Whether the disk of a machine need not hold what it promised.
+    #[must_use]
+    pub fn is_excused(&self, host: HostId) -> bool {
+        self.excused.contains(&host)
     }
 
     /// A process starts on a machine: what the one before had in memory is gone.

@@ -182,6 +182,11 @@ impl Witness {
         guard(&self.inner).ledger.forget(host);
     }
 
+    /// The disk of a machine may hold anything from here on, until it is replaced: what it promises, others have to keep.
+    pub fn excuse(&self, host: HostId) {
+        guard(&self.inner).ledger.excuse(host);
+    }
+
     /// A node did something.
     pub fn see(&self, time: Duration, host: HostId, event: &Event) {
         let mut inner = guard(&self.inner);
