@@ -9,6 +9,7 @@
 //! | [`config`] | what a node is told |
 //! | [`runtime`] | what a node needs of the world |
 //! | [`database`] | how every SQLite file is opened |
+//! | `frames` | SQLite's write-ahead log, read as far as it takes to see a hole in it |
 //! | [`directory`] | the data directory: whose it is, and whether a node may start on it |
 //! | [`state`] | the replicated state machine, pure and synchronous |
 //! | [`readers`] | connections that read the state |

@@ -243,6 +243,12 @@ impl<R: Runtime> Log<R> {
         self.memory().purged
     }
 
+    /// The last entry that is on the disk; none when it is not known which.
+    #[must_use]
+    pub fn durable(&self) -> Option<LogId> {
+        self.memory().durable_end()
+    }
+
     /// The last id known to be committed; it may be stale.
     #[must_use]
     pub fn committed(&self) -> Option<LogId> {
@@ -406,6 +412,16 @@ impl<R: Runtime> Memory<R> {
             entries.first().map_or(end, |entry| entry.log_id.index),
             entries,
         )
+    }
+
+    fn durable_end(&self) -> Option<LogId> {
+        let pending = self.tail.iter().rev();
+        let pending = pending.take_while(|(_, (sequence, _))| *sequence > self.durable);
+        let Some((first, _)) = pending.last() else {
+            return self.last;
+        };
+        let before = self.tail.range(..first).next_back();
+        before.map(|(_, (_, entry))| entry.log_id)
     }
 
     /// Whether what was read of a range, which was all on the disk when that began, begins where the log does. Entries that
@@ -773,6 +789,17 @@ mod tests {
         assert!(!check(5..15, Some(13)));
         // Nor is what was truncated.
         assert!(check(21..25, None));
+
+        assert_eq!(purged.durable_end(), Some(log_id(1, 20)));
+        let mut writing = memory(Some(10));
+        for index in 19..23 {
+            let sequence = if index < 21 { 0 } else { 1 };
+            writing.tail.insert(index, (sequence, entry(index)));
+        }
+        writing.last = Some(log_id(1, 22));
+        assert_eq!(writing.durable_end(), Some(log_id(1, 20)));
+        writing.durable = 1;
+        assert_eq!(writing.durable_end(), Some(log_id(1, 22)));
 
         let whole = memory(None);
         assert!(whole.check_begins(0..5, Some(&entry(0))).is_ok());

@@ -168,6 +168,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
             previous: append.prev_log_id.as_ref().map(convert::log_id_out),
             entries: append.entries.iter().map(convert::entry_out).collect(),
             committed: append.leader_commit.as_ref().map(convert::log_id_out),
+            durable: self.log.durable().as_ref().map(convert::log_id_out),
         };
         let timeout = option.hard_ttl().max(self.patience);
         let answer = self

@@ -252,6 +252,11 @@ impl<R: Runtime> Replica<R> {
         self.with(|running| running.log.mark(node).unwrap_or_default())
     }
 
+    /// Remembers what `node` has on its disk.
+    pub fn remember(&self, node: NodeId, mark: Mark) {
+        self.with(|running| running.log.remember(node, mark));
+    }
+
     /// What openraft publishes, while it runs.
     #[must_use]
     pub fn metrics(&self) -> Option<Metrics<R>> {

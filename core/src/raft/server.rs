@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::answer::answer_out;
 use super::barrier::{Barrier, ReadError};
 use super::convert;
+use super::journal::Mark;
 use super::proposer::{ProposeError, Proposer};
 use super::replica::Replica;
 use super::types::{NodeRaft, Snapshot, SnapshotMeta, Types};
@@ -136,9 +137,12 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
     ) -> Result<Response<peer::AppendResponse>, Status> {
         let sender = sender(&request)?;
         let message = request.into_inner();
-        self.check(sender, message.route.as_ref())?;
+        let leader = self.check(sender, message.route.as_ref())?;
+        let durable = message.durable;
+        let vote = convert::required_vote(message.vote.as_ref()).map_err(malformed)?;
+        let term = vote.leader_id.term;
         let append = AppendEntriesRequest {
-            vote: convert::required_vote(message.vote.as_ref()).map_err(malformed)?,
+            vote,
             prev_log_id: message.previous.as_ref().map(convert::log_id_in),
             entries: message
                 .entries
@@ -150,6 +154,11 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         };
         let raft = self.compared_raft()?;
         let answer = raft.append_entries(append).await.map_err(stopped)?;
+        // A leader acknowledges nothing to anybody, and counts its own disk all the same.
+        if let (AppendEntriesResponse::Success, Some(last)) = (&answer, durable) {
+            let last = (last.term, last.index);
+            self.replica.remember(leader, Mark { term, last });
+        }
         let outcome = match answer {
             AppendEntriesResponse::Success => append_response::Outcome::Success(peer::Nothing {}),
             AppendEntriesResponse::PartialSuccess(last) => {

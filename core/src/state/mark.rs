@@ -1,10 +1,10 @@
 //! The counters of the state: kept in memory by the writer, written once for each batch.
 
-use prost::Message;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::StateError;
 use super::position::Position;
+use super::seal::{checksum_of, open_record, seal_record};
 use crate::proto::store::{LogId, Membership};
 
 /// What Raft has to know of the state: the last entry in it, and the last membership.
@@ -35,14 +35,14 @@ pub(super) struct Mark {
 impl Mark {
     pub(super) fn read(connection: &Connection) -> Result<Self, StateError> {
         let mut statement = connection.prepare_cached(
-            "SELECT revision, compacted, swept, live, clock, points, installs, log_term, log_index FROM mark",
+            "SELECT revision, compacted, swept, live, clock, points, installs, log_term, log_index, checksum FROM mark",
         )?;
-        Ok(statement.query_row([], |row| {
+        let (mark, stored) = statement.query_row([], |row| {
             let log_id = match (row.get(7)?, row.get(8)?) {
                 (Some(term), Some(index)) => Some(LogId { term, index }),
                 _ => None,
             };
-            Ok(Self {
+            let mark = Self {
                 revision: row.get(0)?,
                 compacted: row.get(1)?,
                 swept: Position(row.get(2)?),
@@ -51,13 +51,37 @@ impl Mark {
                 points: row.get(5)?,
                 installs: row.get(6)?,
                 log_id,
-            })
-        })?)
+            };
+            Ok((mark, row.get::<_, Option<u32>>(9)?))
+        })?;
+        if stored.is_some_and(|stored| stored != mark.checksum()) {
+            return Err(StateError::Damaged(
+                "the counters fail their checksum".to_owned(),
+            ));
+        }
+        Ok(mark)
+    }
+
+    fn checksum(&self) -> u32 {
+        let (term, index) = self.log_id.map_or((-1, -1), |id| {
+            (id.term.cast_signed(), id.index.cast_signed())
+        });
+        checksum_of(&[
+            self.revision,
+            self.compacted,
+            self.swept.0,
+            self.live,
+            self.clock.cast_signed(),
+            self.points,
+            self.installs,
+            term,
+            index,
+        ])
     }
 
     pub(super) fn write(&self, connection: &Connection) -> Result<(), StateError> {
         let mut statement = connection.prepare_cached(
-            "UPDATE mark SET revision = ?1, compacted = ?2, swept = ?3, live = ?4, clock = ?5, points = ?6, installs = ?7, log_term = ?8, log_index = ?9",
+            "UPDATE mark SET revision = ?1, compacted = ?2, swept = ?3, live = ?4, clock = ?5, points = ?6, installs = ?7, log_term = ?8, log_index = ?9, checksum = ?10",
         )?;
         let (term, index) = (
             self.log_id.map(|id| id.term),
@@ -72,7 +96,8 @@ impl Mark {
             self.points,
             self.installs,
             term,
-            index
+            index,
+            self.checksum()
         ])?;
         Ok(())
     }
@@ -105,8 +130,13 @@ pub(super) fn read_membership(
             },
         )
         .optional()?;
-    row.map(|(log_id, body)| Ok((log_id, Membership::decode(body.as_slice())?)))
+    row.map(|(log_id, body)| Ok((log_id, open_record(&place_of(log_id), &body)?)))
         .transpose()
+}
+
+/// Where a membership stands: what is sealed is that it came with this entry.
+fn place_of(LogId { term, index }: LogId) -> String {
+    format!("membership {term} {index}")
 }
 
 pub(super) fn write_membership(
@@ -116,7 +146,11 @@ pub(super) fn write_membership(
 ) -> Result<(), StateError> {
     connection.execute(
         "REPLACE INTO membership (id, log_term, log_index, body) VALUES (1, ?1, ?2, ?3)",
-        params![log_id.term, log_id.index, membership.encode_to_vec()],
+        params![
+            log_id.term,
+            log_id.index,
+            seal_record(&place_of(log_id), membership)
+        ],
     )?;
     Ok(())
 }

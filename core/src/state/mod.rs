@@ -254,12 +254,16 @@ impl State {
 fn durable_point(connection: &Opened, mark: &mut Mark) -> Result<Option<LogId>, StateError> {
     connection.sound()?;
     database::set_synchronous(connection, Synchronous::Full)?;
-    let committed = connection.execute("UPDATE mark SET points = points + 1", []);
+    let counted = Mark {
+        points: mark.points + 1,
+        ..*mark
+    };
+    let committed = counted.write(connection);
     let committed = committed.inspect_err(|error| connection.end(error));
     database::set_synchronous(connection, Synchronous::Normal)?;
     committed?;
     connection.sound()?;
-    mark.points += 1;
+    *mark = counted;
     let durable = Mark::read(connection)?;
     if durable != *mark {
         return Err(StateError::Damaged(

@@ -95,9 +95,11 @@ const FORMAT_1: &str = concat!(
         points INTEGER NOT NULL,
         installs INTEGER NOT NULL,
         log_term INTEGER,
-        log_index INTEGER
+        log_index INTEGER,
+        -- Over the others; NULL in a new database.
+        checksum INTEGER
     );
-    INSERT INTO mark VALUES (1, 1, -1, 0, 0, 0, 0, 0, NULL, NULL);
+    INSERT INTO mark VALUES (1, 1, -1, 0, 0, 0, 0, 0, NULL, NULL, NULL);
 
     CREATE TABLE membership (
         id INTEGER PRIMARY KEY,
@@ -106,7 +108,8 @@ const FORMAT_1: &str = concat!(
         body BLOB NOT NULL
     );
 
-    -- What the cluster knows about itself: a few rows, each an encoded message of store.proto.
+    -- What the cluster knows about itself: a few rows, each an encoded message of store.proto
+    -- with a checksum behind it (`seal.rs`).
     -- 64-bit ids are stored as the signed number of the same bits.
     CREATE TABLE members (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
     CREATE TABLE tombstones (id INTEGER PRIMARY KEY, body BLOB NOT NULL);

@@ -4,8 +4,11 @@
 //! answered as if somebody had written it. A version is written once and never changed; what it is stands in its row and,
 //! for the newest one of a key, once more in `keys`. Whoever reads a value says what else it takes the version to be, and is
 //! refused when the two do not belong together.
+//!
+//! What the cluster knows about itself, and the counters, are sealed as well, each row by itself.
 
 use bytes::Bytes;
+use prost::Message;
 
 use super::error::StateError;
 use super::keyspace::Newest;
@@ -69,9 +72,49 @@ impl<'k> Label<'k> {
     }
 }
 
+/// A row about the cluster as it is stored. `table` says where, so that a row of one table is none of another.
+pub(super) fn seal_record(table: &str, record: &impl Message) -> Vec<u8> {
+    let mut sealed = record.encode_to_vec();
+    let checksum = checksum_of_record(table, &sealed);
+    sealed.extend_from_slice(&checksum);
+    sealed
+}
+
+/// What a row about the cluster says.
+pub(super) fn open_record<M: Message + Default>(
+    table: &str,
+    sealed: &[u8],
+) -> Result<M, StateError> {
+    match sealed.split_last_chunk() {
+        Some((body, checksum)) if checksum_of_record(table, body) == *checksum => {
+            Ok(M::decode(body)?)
+        }
+        _ => Err(StateError::Damaged(format!(
+            "a row of {table} fails its checksum"
+        ))),
+    }
+}
+
+fn checksum_of_record(table: &str, body: &[u8]) -> [u8; LENGTH] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(table.as_bytes());
+    hasher.update(body);
+    hasher.finalize().to_le_bytes()
+}
+
+/// CRC-32 over numbers.
+pub(super) fn checksum_of(numbers: &[i64]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for number in numbers {
+        hasher.update(&number.to_le_bytes());
+    }
+    hasher.finalize()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::store::Token;
 
     #[test]
     fn whatever_turns_in_a_version_is_met_when_it_is_read() {
@@ -111,6 +154,21 @@ mod tests {
         assert!(wrong.iter().all(|wrong| wrong.open(&sealed).is_err()));
         // Of what was cut off in front, the rest is no value.
         assert!(label.open(&sealed[..3]).is_err() && label.open(&[]).is_err());
+        let record = Token {
+            id: Bytes::from_static(b"id"),
+            ..Token::default()
+        };
+        let sealed = seal_record("tokens", &record);
+        assert_eq!(open_record::<Token>("tokens", &sealed).unwrap(), record);
+        assert!(open_record::<Token>("members", &sealed).is_err());
+        for bit in 0..sealed.len() * 8 {
+            let mut rotten = sealed.clone();
+            rotten[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                open_record::<Token>("tokens", &rotten).is_err(),
+                "bit {bit}"
+            );
+        }
         // The end of a key is not the beginning of a value.
         let shorter = Label {
             key: b"ke",

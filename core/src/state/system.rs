@@ -13,6 +13,7 @@ use super::frozen::Records;
 use super::mark::Mark;
 use super::position::Position;
 use super::response::SystemResponse;
+use super::seal::{open_record, seal_record};
 use crate::proto::store::command::Body;
 use crate::proto::store::{
     Cluster, ClusterInit, LogId, Member, MemberAdmit, MemberRemove, MemberUpdate, Recovery, Role,
@@ -341,7 +342,7 @@ impl Tables<'_> {
     fn put_cluster(&self, cluster: &Cluster) -> Result<(), StateError> {
         self.connection.execute(
             "REPLACE INTO cluster (id, body) VALUES (1, ?1)",
-            [cluster.encode_to_vec()],
+            [seal_record("cluster", cluster)],
         )?;
         Ok(())
     }
@@ -349,7 +350,7 @@ impl Tables<'_> {
     fn put_member(&self, member: &Member) -> Result<(), StateError> {
         self.connection.execute(
             "REPLACE INTO members (id, body) VALUES (?1, ?2)",
-            params![member.id.cast_signed(), member.encode_to_vec()],
+            params![member.id.cast_signed(), seal_record("members", member)],
         )?;
         Ok(())
     }
@@ -357,7 +358,7 @@ impl Tables<'_> {
     fn put_token(&self, token: &Token) -> Result<(), StateError> {
         self.connection.execute(
             "REPLACE INTO tokens (id, body) VALUES (?1, ?2)",
-            params![&*token.id, token.encode_to_vec()],
+            params![&*token.id, seal_record("tokens", token)],
         )?;
         Ok(())
     }
@@ -373,7 +374,10 @@ impl Tables<'_> {
     fn put_tombstone(&self, tombstone: &Tombstone) -> Result<(), StateError> {
         self.connection.execute(
             "REPLACE INTO tombstones (id, body) VALUES (?1, ?2)",
-            params![tombstone.id.cast_signed(), tombstone.encode_to_vec()],
+            params![
+                tombstone.id.cast_signed(),
+                seal_record("tombstones", tombstone)
+            ],
         )?;
         Ok(())
     }
@@ -394,12 +398,12 @@ fn judge_token(token: &Token, asked: &Member, now: u64) -> Result<(), Rejection>
 
 /// The cluster's identity; `None` until its first command is applied.
 pub fn cluster(connection: &Connection) -> Result<Option<Cluster>, StateError> {
-    one(connection, "SELECT body FROM cluster", [])
+    one(connection, "cluster", "SELECT body FROM cluster", [])
 }
 
 /// Every member, by id.
 pub fn members(connection: &Connection) -> Result<Vec<Member>, StateError> {
-    let mut members: Vec<Member> = all(connection, "SELECT body FROM members")?;
+    let mut members: Vec<Member> = all(connection, "members", "SELECT body FROM members")?;
     members.sort_by_key(|member| member.id);
     Ok(members)
 }
@@ -408,6 +412,7 @@ pub fn members(connection: &Connection) -> Result<Vec<Member>, StateError> {
 pub fn member(connection: &Connection, id: u64) -> Result<Option<Member>, StateError> {
     one(
         connection,
+        "members",
         "SELECT body FROM members WHERE id = ?1",
         [id.cast_signed()],
     )
@@ -415,19 +420,25 @@ pub fn member(connection: &Connection, id: u64) -> Result<Option<Member>, StateE
 
 /// The removed nodes whose certificates may still be valid, by id.
 pub fn tombstones(connection: &Connection) -> Result<Vec<Tombstone>, StateError> {
-    let mut tombstones: Vec<Tombstone> = all(connection, "SELECT body FROM tombstones")?;
+    let mut tombstones: Vec<Tombstone> =
+        all(connection, "tombstones", "SELECT body FROM tombstones")?;
     tombstones.sort_by_key(|tombstone| tombstone.id);
     Ok(tombstones)
 }
 
 /// Every token that is not revoked, used up and expired ones included, by id.
 pub fn tokens(connection: &Connection) -> Result<Vec<Token>, StateError> {
-    all(connection, "SELECT body FROM tokens ORDER BY id")
+    all(connection, "tokens", "SELECT body FROM tokens ORDER BY id")
 }
 
 /// One token.
 pub fn token(connection: &Connection, id: &[u8]) -> Result<Option<Token>, StateError> {
-    one(connection, "SELECT body FROM tokens WHERE id = ?1", [id])
+    one(
+        connection,
+        "tokens",
+        "SELECT body FROM tokens WHERE id = ?1",
+        [id],
+    )
 }
 
 /// The certificate authorities whose certificates are accepted.
@@ -439,6 +450,7 @@ pub fn trusted(connection: &Connection) -> Result<Vec<Bytes>, StateError> {
 
 fn one<M: Message + Default>(
     connection: &Connection,
+    table: &str,
     sql: &str,
     parameters: impl rusqlite::Params,
 ) -> Result<Option<M>, StateError> {
@@ -446,15 +458,19 @@ fn one<M: Message + Default>(
         .prepare_cached(sql)?
         .query_row(parameters, |row| super::range::blob(row, 0))
         .optional()?;
-    Ok(body.map(M::decode).transpose()?)
+    body.map(|sealed| open_record(table, &sealed)).transpose()
 }
 
-fn all<M: Message + Default>(connection: &Connection, sql: &str) -> Result<Vec<M>, StateError> {
+fn all<M: Message + Default>(
+    connection: &Connection,
+    table: &str,
+    sql: &str,
+) -> Result<Vec<M>, StateError> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
     let mut messages = Vec::new();
     while let Some(row) = rows.next()? {
-        messages.push(M::decode(super::range::blob(row, 0)?)?);
+        messages.push(open_record(table, &super::range::blob(row, 0)?)?);
     }
     Ok(messages)
 }
