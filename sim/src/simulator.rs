@@ -37,6 +37,16 @@ pub trait Simulator: Sized + 'static {
     /// Lets time go on a little.
     fn step(&mut self);
 
+    /// Lets time go on, at least a little, until the world has run for so long or `stop` says so. It is asked after every step.
+    fn run(&mut self, until: Duration, mut stop: impl FnMut() -> bool) {
+        loop {
+            self.step();
+            if self.elapsed() >= until || stop() {
+                return;
+            }
+        }
+    }
+
     /// How long the world has run.
     fn elapsed(&self) -> Duration;
 }

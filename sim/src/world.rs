@@ -82,6 +82,13 @@ struct Slot {
     crash_mode: Option<CrashMode>,
 }
 
+impl Slot {
+    /// Whether its power went while its process ran.
+    fn has_lost_power(&self) -> bool {
+        self.running.is_some() && !self.machine.disk().is_powered()
+    }
+}
+
 /// A process that runs: its life, and where tasks are put into it.
 struct Running {
     life: Arc<Life>,
@@ -412,11 +419,10 @@ impl<M: Simulator> Simulation<M> {
 
     /// A fuse has cut a machine's power from inside: its tasks are frozen already, and now dropped.
     fn notice_power_losses(&mut self) {
-        let lost = |slot: &&Slot| slot.running.is_some() && !slot.machine.disk().is_powered();
         let dark: Vec<HostId> = self
             .slots
             .values()
-            .filter(lost)
+            .filter(|slot| slot.has_lost_power())
             .map(|slot| slot.machine.id())
             .collect();
         for host in dark {
@@ -656,7 +662,13 @@ impl<M: Simulator> SimulatedTime for Simulation<M> {
     fn advance(&mut self, duration: Duration) {
         let target = self.now() + duration;
         while self.now() < target {
-            self.step();
+            self.keep_appointments();
+            let next = self.agenda.keys().next().map(|(due, _)| *due);
+            let until = next.map_or(target, |due| due.min(target));
+            let slots = &self.slots;
+            self.simulator
+                .run(until, || slots.values().any(Slot::has_lost_power));
+            self.notice_power_losses();
         }
     }
 }

@@ -188,9 +188,8 @@ impl<R: Runtime> Inner<R> {
 
     async fn leaders_status(&self) -> Result<StatusReply, tonic::Status> {
         let trouble = || {
-            let expired = self.certificate_validity();
-            let expired = expired.filter(|validity| validity.not_after < R::wall());
-            let expired = expired.map(|_| {
+            let expired = self.certificate_validity().not_after < R::wall();
+            let expired = expired.then(|| {
                 let certificate = self.certificate_in_words();
                 format!("; this node's certificate: {certificate}")
             });
@@ -217,16 +216,13 @@ impl<R: Runtime> Inner<R> {
         Ok(answer.into_inner())
     }
 
-    fn certificate_validity(&self) -> Option<Validity> {
-        Validity::of(&self.replica.peers().tls().certificate()).ok()
+    fn certificate_validity(&self) -> Validity {
+        self.replica.peers().tls().validity()
     }
 
     /// Until when this node's certificate is good, and what becomes of it.
     fn certificate_in_words(&self) -> String {
-        match self.certificate_validity() {
-            None => "it cannot be read".to_owned(),
-            Some(validity) => validity.in_words(R::wall()),
-        }
+        self.certificate_validity().in_words(R::wall())
     }
 
     /// What this node would aim at as a leader, in words: it should be the same on every node.
@@ -242,10 +238,10 @@ impl<R: Runtime> Inner<R> {
     /// When the state cannot be read.
     pub async fn report(&self) -> std::io::Result<ReportResponse> {
         let (view, report) = (self.view().get(), self.replica.report().await?);
-        let expires = self.certificate_validity();
+        let expires = self.certificate_validity().not_after;
         Ok(ReportResponse {
             holds_signer: self.authority().is_some(),
-            certificate_expires_ms: expires.map_or(0, |validity| validity.not_after.millis()),
+            certificate_expires_ms: expires.millis(),
             view_index: view.index.0,
             aims: self.aims(),
             leader: match report.leader {

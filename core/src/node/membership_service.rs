@@ -248,8 +248,7 @@ impl<R: Runtime> Inner<R> {
 
     /// Renews this node's certificate if it is time to: signed here if the key is here, else by the leader.
     pub(super) async fn renew_if_due(&self) -> Result<(), String> {
-        let tls = self.replica().peers().tls();
-        let validity = Validity::of(&tls.certificate()).map_err(|error| error.to_string())?;
+        let validity = self.replica().peers().tls().validity();
         if validity.needs_renewal(R::wall()) {
             self.renew().await
         } else {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 
@@ -14,6 +16,7 @@ use super::TlsError;
 use super::key::{KeyHash, PrivateKey};
 use super::name::PeerIdentity;
 use super::provider::{clock, crypto};
+use super::validity::Validity;
 use super::verifier::{ApiClientVerifier, PeerVerifier, PinnedVerifier};
 use crate::join::SharedView;
 use crate::runtime::Runtime;
@@ -32,7 +35,10 @@ pub const HTTP2_PROTOCOL: &[u8] = b"h2";
 pub struct Credentials {
     key: PrivateKey,
     certificate: CertificateDer<'static>,
+    validity: Validity,
     authority: CertificateDer<'static>,
+    /// What handshakes show and sign with. Made once: every configuration would calculate the key pair anew.
+    shown: Arc<SingleCertAndKey>,
 }
 
 impl Credentials {
@@ -45,10 +51,15 @@ impl Credentials {
         if PeerIdentity::from_certificate(&certificate)?.key != key.public() {
             return Err(TlsError::KeyMismatch);
         }
+        // The CA's certificate too, since a joiner finds its root of trust in it.
+        let chain = vec![certificate.clone(), authority.clone()];
+        let shown = CertifiedKey::from_der(chain, key.to_pkcs8(), &ring::default_provider())?;
         Ok(Self {
             key,
+            validity: Validity::of(&certificate)?,
             certificate,
             authority,
+            shown: Arc::new(shown.into()),
         })
     }
 
@@ -56,6 +67,12 @@ impl Credentials {
     #[must_use]
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
+    }
+
+    /// From when until when it is good.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity
     }
 
     /// That of the CA which issued it.
@@ -70,9 +87,8 @@ impl Credentials {
         &self.key
     }
 
-    /// What is shown: the CA's certificate too, since a joiner finds its root of trust in it.
-    fn chain(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.certificate.clone(), self.authority.clone()]
+    fn shown(&self) -> Arc<SingleCertAndKey> {
+        Arc::clone(&self.shown)
     }
 }
 
@@ -91,8 +107,7 @@ pub fn peer_client<R: Runtime>(
     view: SharedView,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let verifier = Arc::new(PeerVerifier::new(view, crypto::<R>()));
-    let config = client_builder::<R>(verifier)?
-        .with_client_auth_cert(credentials.chain(), credentials.key.to_pkcs8())?;
+    let config = client_builder::<R>(verifier)?.with_client_cert_resolver(credentials.shown());
     Ok(finish_client(config, PEER_PROTOCOL))
 }
 
@@ -149,7 +164,7 @@ fn server<R: Runtime>(
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_single_cert(credentials.chain(), credentials.key.to_pkcs8())?;
+    let mut config = builder.with_cert_resolver(credentials.shown());
     config.alpn_protocols = vec![protocol.to_vec()];
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -2,6 +2,7 @@
 //! simulation from the seed.
 
 use std::fmt;
+use std::sync::Arc;
 
 use rcgen::{PKCS_ED25519, PublicKeyData, SignatureAlgorithm, SigningKey};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -96,8 +97,12 @@ impl PublicKeyData for PublicKey {
     }
 }
 
-/// An Ed25519 private key. Its seed is wiped from memory when it is dropped, and never printed.
-pub struct PrivateKey {
+/// An Ed25519 private key. Its seed is wiped from memory when the last of its clones is dropped, and never printed.
+#[derive(Clone)]
+pub struct PrivateKey(Arc<Material>);
+
+/// Shared, because the pair is calculated from the seed, and each clone would be as dear as a signature.
+struct Material {
     seed: Zeroizing<[u8; 32]>,
     pair: Ed25519KeyPair,
     public: PublicKey,
@@ -112,7 +117,7 @@ impl PrivateKey {
             .expect("every 32 bytes are an Ed25519 seed");
         let public = PublicKey::from_slice(pair.public_key().as_ref())
             .expect("an Ed25519 public key has 32 bytes");
-        Self { seed, pair, public }
+        Self(Arc::new(Material { seed, pair, public }))
     }
 
     /// From PKCS#8 in DER, in the form that [`Self::to_pkcs8`] writes.
@@ -128,19 +133,20 @@ impl PrivateKey {
     /// The seed: for the file that it is kept in, and for handing the CA's key over.
     #[must_use]
     pub fn seed(&self) -> &[u8; 32] {
-        &self.seed
+        &self.0.seed
     }
 
     /// Its public half.
     #[must_use]
     pub fn public(&self) -> PublicKey {
-        self.public
+        self.0.public
     }
 
     /// Signs `message`.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.pair
+        self.0
+            .pair
             .sign(message)
             .as_ref()
             .try_into()
@@ -150,26 +156,20 @@ impl PrivateKey {
     /// PKCS#8 in DER, as rustls wants it.
     #[must_use]
     pub fn to_pkcs8(&self) -> PrivateKeyDer<'static> {
-        let der = [&PKCS8_PREFIX[..], &self.seed[..]].concat();
+        let der = [&PKCS8_PREFIX[..], &self.seed()[..]].concat();
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der))
-    }
-}
-
-impl Clone for PrivateKey {
-    fn clone(&self) -> Self {
-        Self::from_seed(*self.seed)
     }
 }
 
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PrivateKey(of {})", self.public.hash())
+        write!(f, "PrivateKey(of {})", self.public().hash())
     }
 }
 
 impl PublicKeyData for PrivateKey {
     fn der_bytes(&self) -> &[u8] {
-        &self.public.0
+        &self.0.public.0
     }
 
     fn algorithm(&self) -> &'static SignatureAlgorithm {

@@ -17,7 +17,7 @@ use super::config::{self, Credentials, JOIN_PROTOCOL, PEER_PROTOCOL};
 use super::key::KeyHash;
 use super::name::{PeerIdentity, cluster_dns, node_dns, server_name};
 use super::peer::{Standing, judge, judge_member};
-use super::{PeerRefusal, TlsError};
+use super::{PeerRefusal, TlsError, Validity};
 use crate::ids::{ClusterId, NodeId};
 use crate::join::SharedView;
 use crate::runtime::{Runtime, Stream};
@@ -111,6 +111,12 @@ impl<R: Runtime> NodeTls<R> {
     #[must_use]
     pub fn certificate(&self) -> CertificateDer<'static> {
         self.configurations().credentials.certificate().clone()
+    }
+
+    /// From when until when it is good.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.configurations().credentials.validity()
     }
 
     /// The member view by which others are judged.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use quorate::node::Inner;
 use quorate::raft::replica::Replica;
 use quorate::runtime::WallTime;
-use quorate::tls::Validity;
 
 use super::process::{BEGINS, Shown};
 use super::{Cluster, FIRST, NodeRuntime};
@@ -51,8 +50,7 @@ impl<M: Simulator> Cluster<'_, M> {
     #[must_use]
     pub fn certificate_expires(&self, number: u16) -> Option<WallTime> {
         let inner = self.inner(HostId::new(number))?;
-        let certificate = inner.replica().peers().tls().certificate();
-        Some(Validity::of(&certificate).ok()?.not_after)
+        Some(inner.replica().peers().tls().validity().not_after)
     }
 
     /// Whether a node is up.

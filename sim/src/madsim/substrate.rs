@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use madsim::net::{TcpListener, TcpStream};
-use madsim::time::TimeHandle;
+use madsim::time::{Sleep, TimeHandle};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::host::HostId;
@@ -19,8 +21,33 @@ const HELLO: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Madsim;
 
+/// A wait that asks madsim once for each waker: madsim keeps, and calls, a timer for every time that it is asked, and whoever limits
+/// a connection's silence asks with each message.
+pub struct Wait {
+    sleep: Sleep,
+    /// Whom madsim will wake.
+    asked: Option<Waker>,
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let waker = context.waker();
+        let is_asked = self
+            .asked
+            .as_ref()
+            .is_some_and(|asked| asked.will_wake(waker));
+        if is_asked && !self.sleep.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.asked = Some(waker.clone());
+        Pin::new(&mut self.sleep).poll(context)
+    }
+}
+
 impl Time for Madsim {
-    type Wait = madsim::time::Sleep;
+    type Wait = Wait;
 
     fn elapsed() -> Duration {
         // What is dropped with its world has no time to ask for.
@@ -30,7 +57,10 @@ impl Time for Madsim {
     }
 
     fn wait(duration: Duration) -> Self::Wait {
-        madsim::time::sleep(duration)
+        Wait {
+            sleep: madsim::time::sleep(duration),
+            asked: None,
+        }
     }
 }
 

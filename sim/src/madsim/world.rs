@@ -14,12 +14,16 @@ use crate::substrate::Time;
 
 /// How far one step goes.
 const TICK: Duration = Duration::from_millis(5);
+/// madsim remembers every task that ever was until it is asked for their number.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// A world under madsim.
 pub struct MadsimWorld {
     runtime: Runtime,
     nodes: BTreeMap<HostId, NodeId>,
     elapsed: Duration,
+    /// When tasks that had ended were forgotten last.
+    forgotten: Duration,
 }
 
 impl Simulator for MadsimWorld {
@@ -35,6 +39,7 @@ impl Simulator for MadsimWorld {
             runtime,
             nodes: BTreeMap::new(),
             elapsed: Duration::ZERO,
+            forgotten: Duration::ZERO,
         }
     }
 
@@ -61,13 +66,29 @@ impl Simulator for MadsimWorld {
     }
 
     fn step(&mut self) {
-        let target = self.elapsed + TICK;
-        self.elapsed = self.runtime.block_on(async move {
-            let left = target.saturating_sub(Madsim::elapsed());
-            if !left.is_zero() {
-                Madsim::wait(left).await;
+        self.run(self.elapsed, || true);
+    }
+
+    /// All of it is one task of madsim's, which remembers for good that each has been.
+    fn run(&mut self, until: Duration, mut stop: impl FnMut() -> bool) {
+        let (mut elapsed, mut forgotten) = (self.elapsed, self.forgotten);
+        let metrics = self.runtime.handle().metrics();
+        (self.elapsed, self.forgotten) = self.runtime.block_on(async move {
+            loop {
+                let left = (elapsed + TICK).saturating_sub(Madsim::elapsed());
+                if !left.is_zero() {
+                    Madsim::wait(left).await;
+                }
+                elapsed = Madsim::elapsed();
+                if elapsed >= forgotten + FORGET_EVERY {
+                    // Counting the tasks of the machines forgets those that have ended.
+                    let _ = metrics.num_tasks();
+                    forgotten = elapsed;
+                }
+                if elapsed >= until || stop() {
+                    return (elapsed, forgotten);
+                }
             }
-            Madsim::elapsed()
         });
     }
 

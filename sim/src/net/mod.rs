@@ -57,6 +57,27 @@ struct Inner {
     /// Who waits for a link to open to make a connection.
     dialling: Vec<Waker>,
     next_port: BTreeMap<HostId, u16>,
+    carried: Carried,
+}
+
+/// What was put on links, since the world began or between two moments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// How many pieces; of a stream behind TLS that is how many records.
+    pub messages: u64,
+    /// Bytes in all of them.
+    pub bytes: u64,
+}
+
+impl std::ops::Sub for Carried {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            messages: self.messages - earlier.messages,
+            bytes: self.bytes - earlier.bytes,
+        }
+    }
 }
 
 impl Network {
@@ -73,6 +94,7 @@ impl Network {
             blocked: BTreeMap::new(),
             dialling: Vec::new(),
             next_port: BTreeMap::new(),
+            carried: Carried::default(),
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -113,6 +135,12 @@ impl Network {
     #[must_use]
     pub fn struck(&self) -> BTreeMap<&'static str, u64> {
         self.lock().rules.struck().clone()
+    }
+
+    /// What was put on links so far.
+    #[must_use]
+    pub fn carried(&self) -> Carried {
+        self.lock().carried
     }
 
     /// Takes rules back.
@@ -239,6 +267,8 @@ impl Network {
     fn written(&self, connection: &Connection, side: Side, bytes: usize, now: Duration) {
         let (from, to) = (connection.host(side), connection.host(side.peer()));
         let mut inner = self.lock();
+        inner.carried.messages += 1;
+        inner.carried.bytes += bytes as u64;
         if inner.rules.is_forgotten(from, to) {
             connection.silence();
         }

@@ -8,8 +8,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Network;
 use super::connection::{Connection, Readable, Side};
 use crate::substrate::Time;
+use crate::sync::guard;
 use crate::trace::{Detail, Place};
 
 thread_local! {
@@ -33,6 +35,28 @@ pub struct Linked<S, T: Time> {
     /// Bytes from below that are not due, or that nobody has asked for.
     arrived: VecDeque<u8>,
     wait: Option<(Duration, Pin<Box<T::Wait>>)>,
+    bell: Arc<Bell>,
+}
+
+/// Rings when there is something below, so that nobody needs to look there in vain.
+struct Bell {
+    rung: AtomicBool,
+    /// Who read last.
+    reader: Mutex<Option<Waker>>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::Relaxed);
+        let reader = guard(&self.reader).take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
 }
 
 impl<S, T: Time> Linked<S, T> {
@@ -44,6 +68,11 @@ impl<S, T: Time> Linked<S, T> {
             side,
             arrived: VecDeque::new(),
             wait: None,
+            bell: Arc::new(Bell {
+                // Nobody has looked yet.
+                rung: AtomicBool::new(true),
+                reader: Mutex::new(None),
+            }),
         }
     }
 
@@ -64,11 +93,17 @@ impl<S, T: Time> Linked<S, T> {
 impl<S: AsyncRead + Unpin, T: Time> Linked<S, T> {
     /// Takes what is there from below. That the stream below has ended says nothing: what the peer's end means is
     /// decided by the connection.
-    fn pull(&mut self, context: &mut Context<'_>) {
+    fn pull(&mut self, context: &Context<'_>) {
+        *guard(&self.bell.reader) = Some(context.waker().clone());
+        if !self.bell.rung.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let waker = Waker::from(Arc::clone(&self.bell));
+        let mut context = Context::from_waker(&waker);
         SCRATCH.with_borrow_mut(|scratch| {
             loop {
                 let mut buffer = ReadBuf::new(scratch);
-                match Pin::new(&mut self.below).poll_read(context, &mut buffer) {
+                match Pin::new(&mut self.below).poll_read(&mut context, &mut buffer) {
                     Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                         self.arrived.extend(buffer.filled());
                     }

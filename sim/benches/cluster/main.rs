@@ -1,0 +1,274 @@
+//! What a CPU-second buys: simulated time and acknowledged writes of real nodes in both worlds, with mutual TLS between them.
+//!
+//! `cargo bench -p quorate-sim --bench cluster`, or with names of rows or worlds behind `--`. What each row counts:
+//!
+//! | row | what runs | figure |
+//! |---|---|---|
+//! | `idle` | three nodes of which nothing is asked, for five minutes of theirs | simulated seconds in a CPU-second |
+//! | `load` | three nodes, half a minute, writes through one after the other, 256 at once | acknowledged writes in a CPU-second |
+//! | `faults` | the same under a swarm of faults, for each of three seeds | the same |
+//! | `start` | five nodes that were a cluster are powered on, until one leads and all are level | CPU milliseconds |
+//! | `form` | five empty machines: one makes the cluster, four join it, all five vote | CPU milliseconds |
+//! | `hundred` | a hundred empty machines become a cluster, which then idles for ten seconds | CPU seconds, and as `idle` |
+//! | `memory` | three nodes for an hour of theirs with ten writes a minute, in a process of their own | most resident memory |
+//!
+//! Production's times, real SQLite, a sync of the simulated disk takes a millisecond, a message 0.2 to 2 ms. Writes are the
+//! nodes' own commands, without a client's gRPC. CPU time is the thread's, so that a busy machine spoils little.
+//!
+//! TLS cannot be switched off. Its share is computed: the records that the links carried, times what a record of their mean
+//! size costs to seal and to open, which is measured first. `plain` is the figure that would be left without that. Handshakes
+//! are not in it.
+
+mod records;
+
+use std::process::Command;
+use std::time::Duration;
+
+use quorate_sim::cluster::{Cluster, in_cluster};
+use quorate_sim::cpu::thread_cpu_time;
+use quorate_sim::faults::Schedule;
+use quorate_sim::madsim::MadsimWorld;
+use quorate_sim::options::Options;
+use quorate_sim::seed::Seed;
+use quorate_sim::simulator::Simulator;
+use quorate_sim::trace::Keep;
+use quorate_sim::turmoil::TurmoilWorld;
+use quorate_sim::world::{SimulatedTime, simulate};
+
+use crate::records::RecordCost;
+
+/// Set for a process that only measures its own memory, to the world that it shall have.
+const MEMORY_OF: &str = "QUORATE_SIM_MEMORY_OF";
+/// Writes that are under way at once, through one node after the other.
+const AT_ONCE: u32 = 256;
+/// How many clusters of five are formed.
+const FORMED: u64 = 4;
+/// How often each of them is started again.
+const STARTED: usize = 5;
+
+fn main() {
+    match std::env::var(MEMORY_OF).as_deref() {
+        Ok(MadsimWorld::NAME) => return hour::<MadsimWorld>(),
+        Ok(_) => return hour::<TurmoilWorld>(),
+        Err(_) => {}
+    }
+    // Cargo itself adds `--bench`.
+    let mut wanted: Vec<String> = std::env::args().skip(1).collect();
+    wanted.retain(|argument| !argument.starts_with('-'));
+    let table = Table {
+        wanted,
+        cost: RecordCost::measured(),
+    };
+    println!("{}", table.cost);
+    println!(
+        "{:<8} {:<14} {:>8} {:>10} {:>10} {:>10} {:>7} {:>10}  unit",
+        "world", "row", "CPU s", "sim s", "writes", "figure", "TLS %", "plain"
+    );
+    table.rows_of::<MadsimWorld>();
+    table.rows_of::<TurmoilWorld>();
+}
+
+struct Table {
+    /// Names of rows and worlds; all when there are none.
+    wanted: Vec<String>,
+    cost: RecordCost,
+}
+
+/// What a row took.
+struct Spent {
+    cpu: f64,
+    simulated: f64,
+    tls: f64,
+}
+
+impl Table {
+    fn wants(&self, world: &str, row: &str) -> bool {
+        let named = |name: &str| self.wanted.iter().any(|wanted| wanted == name);
+        let worlds = named(MadsimWorld::NAME) || named(TurmoilWorld::NAME);
+        let rows = self.wanted.len()
+            > usize::from(named(MadsimWorld::NAME)) + usize::from(named(TurmoilWorld::NAME));
+        (!worlds || named(world)) && (!rows || named(row))
+    }
+
+    fn rows_of<M: Simulator>(&self) {
+        let three = Options::none(3);
+        if self.wants(M::NAME, "idle") {
+            self.three::<M>("idle", Seed::new(5), three.clone(), |cluster| {
+                cluster.advance(Duration::from_secs(300));
+                0
+            });
+        }
+        if self.wants(M::NAME, "load") {
+            self.three::<M>("load", Seed::new(5), three, |cluster| writes(cluster, None));
+        }
+        for seed in [5, 6, 7] {
+            if self.wants(M::NAME, "faults") {
+                let (row, seed) = (format!("faults, seed {seed}"), Seed::new(seed));
+                self.three::<M>(&row, seed, Options::swarm(3, seed), |cluster| {
+                    let nodes = cluster.world().hosts();
+                    let plan = Schedule::new(&cluster.options().clone(), &nodes, seed);
+                    writes(cluster, Some(plan))
+                });
+            }
+        }
+        if self.wants(M::NAME, "start") || self.wants(M::NAME, "form") {
+            self.five::<M>();
+        }
+        if self.wants(M::NAME, "hundred") {
+            self.hundred::<M>();
+        }
+        if self.wants(M::NAME, "memory") {
+            let this = std::env::current_exe().expect("a running program has a file");
+            let child = Command::new(this).env(MEMORY_OF, M::NAME).status();
+            assert!(child.expect("it can be run again").success());
+        }
+    }
+
+    /// What `body` takes of a world.
+    fn spent<M: Simulator, T>(
+        &self,
+        cluster: &mut Cluster<'_, M>,
+        body: impl FnOnce(&mut Cluster<'_, M>) -> T,
+    ) -> (Spent, T) {
+        let carried = cluster.world().network().carried();
+        let (cpu, time) = (cpu_seconds(), cluster.world().now());
+        let value = body(cluster);
+        let (cpu, time) = (cpu_seconds() - cpu, cluster.world().now() - time);
+        let carried = cluster.world().network().carried() - carried;
+        let spent = Spent {
+            cpu,
+            simulated: time.as_secs_f64(),
+            tls: self.cost.of(carried.messages, carried.bytes),
+        };
+        (spent, value)
+    }
+
+    /// A row of three nodes, once they are a cluster; `body` answers how many writes were acknowledged.
+    fn three<M: Simulator>(
+        &self,
+        row: &str,
+        seed: Seed,
+        options: Options,
+        body: impl Fn(&mut Cluster<'_, M>) -> u32 + Send + Sync,
+    ) {
+        in_cluster::<M, _>(seed, options, Keep::Last(1), |cluster| {
+            let (spent, acknowledged) = self.spent(cluster, |cluster| body(cluster));
+            let writes = f64::from(acknowledged);
+            let (amount, unit) = if acknowledged == 0 {
+                (spent.simulated, "sim s / CPU s")
+            } else {
+                (writes, "writes / CPU s")
+            };
+            line::<M>(row, &spent, writes, |cpu| amount / cpu, unit);
+        });
+    }
+
+    fn five<M: Simulator>(&self) {
+        let (mut formed, mut started) = (Vec::new(), Vec::new());
+        for seed in 0..FORMED {
+            simulate::<M, ()>(Seed::new(seed), Keep::Last(1), |world| {
+                let mut cluster = Cluster::plug(world, Options::none(5));
+                formed.push(self.form(&mut cluster));
+                for _ in 0..STARTED {
+                    for number in 1..=5 {
+                        let _ = cluster.node(number).kill();
+                    }
+                    cluster.advance(Duration::from_secs(1));
+                    started.push(self.form(&mut cluster));
+                }
+            });
+        }
+        for (row, all) in [("form", formed), ("start", started)] {
+            let mean = |of: fn(&Spent) -> f64| all.iter().map(of).sum::<f64>() / all.len() as f64;
+            let spent = Spent {
+                cpu: mean(|spent| spent.cpu),
+                simulated: mean(|spent| spent.simulated),
+                tls: mean(|spent| spent.tls),
+            };
+            line::<M>(row, &spent, 0.0, |cpu| cpu * 1e3, "CPU ms");
+        }
+    }
+
+    /// Starts what is down of a cluster and waits until it is one.
+    fn form<M: Simulator>(&self, cluster: &mut Cluster<'_, M>) -> Spent {
+        let form = |cluster: &mut Cluster<'_, M>| cluster.form(Duration::from_secs(1_800));
+        let (spent, formed) = self.spent(cluster, form);
+        if let Err(reason) = formed {
+            println!("{:<8} it does not form: {reason}", M::NAME);
+        }
+        spent
+    }
+
+    fn hundred<M: Simulator>(&self) {
+        simulate::<M, ()>(Seed::new(0), Keep::Last(1), |world| {
+            let mut cluster = Cluster::plug(world, Options::none(100));
+            let spent = self.form(&mut cluster);
+            line::<M>("hundred form", &spent, 0.0, |cpu| cpu, "CPU s");
+            let idle = |cluster: &mut Cluster<'_, M>| cluster.advance(Duration::from_secs(10));
+            let (spent, ()) = self.spent(&mut cluster, idle);
+            let speed = |cpu| spent.simulated / cpu;
+            line::<M>("hundred idle", &spent, 0.0, speed, "sim s / CPU s");
+        });
+    }
+}
+
+/// One line of the table; `figure` makes the figure of CPU seconds.
+fn line<M: Simulator>(
+    row: &str,
+    spent: &Spent,
+    writes: f64,
+    figure: impl Fn(f64) -> f64,
+    unit: &str,
+) {
+    let Spent {
+        cpu,
+        simulated,
+        tls,
+    } = spent;
+    println!(
+        "{:<8} {row:<14} {cpu:>8.3} {simulated:>10.1} {writes:>10} {:>10.1} {:>7.1} {:>10.1}  {unit}",
+        M::NAME,
+        figure(*cpu),
+        tls / cpu * 100.0,
+        figure(cpu - tls),
+    );
+}
+
+/// Writes through all nodes in turn for half a simulated minute.
+fn writes<M: Simulator>(cluster: &mut Cluster<'_, M>, mut plan: Option<Schedule>) -> u32 {
+    let end = cluster.world().now() + Duration::from_secs(30);
+    let (mut acknowledged, mut round) = (0, 0);
+    while cluster.world().now() < end {
+        if let Some(plan) = &mut plan {
+            cluster.suffer(plan, Duration::from_millis(200));
+        }
+        round += 1;
+        acknowledged += cluster.put_many(1 + round % 3, AT_ONCE);
+    }
+    acknowledged
+}
+
+/// An hour of three nodes with a few writes a minute, and what it takes at most.
+fn hour<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(5), Options::none(3), Keep::Last(100), |cluster| {
+        let cpu = cpu_seconds();
+        for minute in 0..60 {
+            cluster.advance(Duration::from_secs(60));
+            let _ = cluster.put_many(1 + minute % 3, 10);
+        }
+        let cpu = cpu_seconds() - cpu;
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let most = most.map_or("unknown", str::trim);
+        let speed = 3_600.0 / cpu;
+        println!(
+            "{:<8} memory         {cpu:>8.3}     3600.0        600 at most {most}; {speed:.0} sim s / CPU s",
+            M::NAME
+        );
+    });
+}
+
+/// What this thread has used, as the kernel counts it.
+fn cpu_seconds() -> f64 {
+    thread_cpu_time().as_secs_f64()
+}
