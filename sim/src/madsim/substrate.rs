@@ -101,3 +101,42 @@ fn machine(address: SocketAddr) -> io::Result<HostId> {
     let host = HostId::at(&address.ip().to_string());
     host.ok_or_else(|| io::Error::other(format!("{address} is no machine")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    use madsim::runtime::Runtime;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn wait_that_is_polled_often_wakes_each_who_asked_once() {
+        let counts: [Arc<Count>; 2] = Default::default();
+        let wakers = counts.clone().map(Waker::from);
+        Runtime::with_seed_and_config(1, madsim::Config::default()).block_on(async move {
+            let mut wait = Madsim::wait(Duration::from_millis(10));
+            for waker in &wakers {
+                for _ in 0..100 {
+                    let mut context = Context::from_waker(waker);
+                    assert!(Pin::new(&mut wait).poll(&mut context).is_pending());
+                }
+            }
+            Madsim::wait(Duration::from_millis(20)).await;
+            let mut context = Context::from_waker(&wakers[1]);
+            assert!(Pin::new(&mut wait).poll(&mut context).is_ready());
+        });
+        assert_eq!(counts.map(|count| count.0.load(Ordering::Relaxed)), [1, 1]);
+    }
+}

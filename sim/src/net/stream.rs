@@ -217,3 +217,69 @@ impl<S, T: Time> Drop for Linked<S, T> {
             .closed(&self.connection, self.side, T::elapsed());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::HostId;
+    use crate::seed::Seed;
+    use crate::trace::{Keep, Trace};
+
+    /// No time passes.
+    struct Never;
+
+    impl Time for Never {
+        type Wait = std::future::Pending<()>;
+
+        fn elapsed() -> Duration {
+            Duration::ZERO
+        }
+
+        fn wait(_: Duration) -> Self::Wait {
+            std::future::pending()
+        }
+    }
+
+    /// Nothing comes; counts who looks.
+    #[derive(Default)]
+    struct Empty {
+        looked: u32,
+        waker: Option<Waker>,
+    }
+
+    impl AsyncRead for Empty {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.looked += 1;
+            self.waker = Some(context.waker().clone());
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn stream_below_is_looked_into_only_after_it_has_rung() {
+        let network = Network::new(Seed::new(1), Trace::new(Keep::All));
+        let connection = Connection::new(1, HostId::new(1), HostId::new(2));
+        let mut stream: Linked<Empty, Never> = Linked::new(
+            Empty::default(),
+            network,
+            Arc::new(connection),
+            Side::Dialler,
+        );
+        for looked in 1..3 {
+            for _ in 0..5 {
+                let mut bytes = [0; 8];
+                let mut buffer = ReadBuf::new(&mut bytes);
+                let mut context = Context::from_waker(Waker::noop());
+                let polled = Pin::new(&mut stream).poll_read(&mut context, &mut buffer);
+                assert!(polled.is_pending());
+            }
+            assert_eq!(stream.below.looked, looked);
+            let below = stream.below.waker.take();
+            below.expect("it was looked into").wake();
+        }
+    }
+}
