@@ -25,6 +25,8 @@ const ASKED_AGAIN: Duration = Duration::from_secs(20);
 
 /// A node over a doubtful disk that has not been well for so long, with nothing else wrong any more, is replaced.
 const AILING: Duration = Duration::from_secs(10);
+/// What a machine is told whose line has been used.
+const USED_UP: &str = "used up";
 /// What is counted when a node has found that its disk does not hold what it should.
 const FOUND: &str = "damage-found";
 
@@ -298,6 +300,10 @@ impl<M: Simulator> Cluster<'_, M> {
         let inner = self.inner(at)?;
         let (host, desk) = (wish.host, Arc::clone(&self.desk));
         let what = wish.what;
+        // Admitted, it lost its power before it had written that down: it needs another line.
+        if self.refusal(host).is_some_and(|why| why.contains(USED_UP)) {
+            guard(&self.desk).own.remove(&host);
+        }
         let asking = async move {
             match what {
                 Wanted::Join => lay_out_line(&inner, host, &desk).await,
