@@ -4,7 +4,7 @@
 //!
 //! 1. A vote and an entry are on this node's disk before this node says so to anyone ([`log`]).
 //! 2. An entry is applied after a majority has it *and* this node's own log has it ([`machine`]).
-//! 3. A client is answered after the transaction that applied its command has committed.
+//! 3. A client is answered when its command is applied, and whoever reads the state has that committed first ([`unseen`]).
 //! 4. The log is purged behind a durable point of the state, never behind what is merely applied.
 //!
 //! | file | what it holds |
@@ -21,6 +21,7 @@
 //! | `unseen.rs` | what is applied and not yet committed, and how readers come to see it |
 //! | `peers.rs` | addresses and channels |
 //! | `network.rs`, `server.rs` | messages out and in |
+//! | `notices.rs` | what is not worth a message of its own |
 //! | `proposer.rs` | writes from any node |
 //! | `barrier.rs` | linearizable reads from any node |
 //! | `marks.rs` | whether a node has forgotten what it said |
@@ -35,6 +36,7 @@ pub mod log;
 pub mod machine;
 pub mod marks;
 pub mod network;
+pub mod notices;
 pub mod peers;
 pub mod proposer;
 pub mod replica;

@@ -5,11 +5,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::Stream;
+use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
-    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+    TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{EmptyNode, OptionalSend};
 use tonic::{Request, Status};
@@ -17,6 +19,7 @@ use tonic::{Request, Status};
 use super::convert;
 use super::journal::Mark;
 use super::log::Log;
+use super::notices::with_notices_held;
 use super::peers::{Client, Peers};
 use super::snapshot::{Content, Outgoing};
 use super::types::{Snapshot, Types, Vote, term_of};
@@ -35,6 +38,8 @@ pub struct Network<R: Runtime> {
     /// How long an append may take at least. openraft would allow less than a heartbeat, and a follower that syncs for
     /// longer than that would be sent the same entries again and again.
     pub patience: Duration,
+    /// How long a notice of a commit waits for entries.
+    pub notice_hold: Duration,
 }
 
 impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network<R> {
@@ -48,6 +53,7 @@ impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network<R> {
             peers,
             log,
             patience: self.patience,
+            notice_hold: self.notice_hold,
         }
     }
 }
@@ -59,7 +65,11 @@ pub struct Sender<R: Runtime> {
     peers: Arc<Peers<R>>,
     log: Log<R>,
     patience: Duration,
+    notice_hold: Duration,
 }
+
+/// The answers to a stream of appends, in their order.
+type Answers<'s, R> = BoxStream<'s, Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>>;
 
 fn request<M>(message: M, timeout: Duration) -> Request<M> {
     let mut request = Request::new(message);
@@ -123,7 +133,7 @@ impl<R: Runtime> Sender<R> {
 fn snapshot_parts<R: Runtime>(
     head: peer::SnapshotHead,
     outgoing: Outgoing,
-) -> impl futures_util::Stream<Item = peer::SnapshotRequest> + Send + 'static {
+) -> impl Stream<Item = peer::SnapshotRequest> + Send + 'static {
     let part = |part| peer::SnapshotRequest { part: Some(part) };
     let head = part(snapshot_request::Part::Head(head));
     futures_util::stream::unfold(
@@ -149,6 +159,18 @@ fn snapshot_parts<R: Runtime>(
 
 impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
     type SnapshotData = Content;
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        appends: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<Answers<'s, R>, RPCError<Types<R>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types<R>>> + OptionalSend + Unpin + 'static,
+    {
+        let appends = with_notices_held::<R, _>(appends, self.notice_hold);
+        stream_append_sequential(self, appends, option)
+    }
 
     async fn append_entries(
         &mut self,

@@ -369,6 +369,7 @@ impl<R: Runtime> Replica<R> {
             peers: Arc::clone(&self.peers),
             log: log.clone(),
             patience: self.timing.election().0,
+            notice_hold: self.timing.heartbeat() / 10,
         };
         let raft = NodeRaft::<R>::new(node, Arc::new(config), network, log.clone(), machine).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
