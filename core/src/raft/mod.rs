@@ -21,6 +21,7 @@
 //! | `unseen.rs` | what is applied and not yet committed, and how readers come to see it |
 //! | `peers.rs` | addresses and channels |
 //! | `network.rs`, `server.rs` | messages out and in |
+//! | `line.rs` | a stream of appends that stays open |
 //! | `notices.rs` | what is not worth a message of its own |
 //! | `proposer.rs` | writes from any node |
 //! | `barrier.rs` | linearizable reads from any node |
@@ -32,6 +33,7 @@ pub mod barrier;
 pub mod config;
 pub mod convert;
 pub mod journal;
+pub mod line;
 pub mod log;
 pub mod machine;
 pub mod marks;

@@ -18,6 +18,7 @@ use tonic::{Request, Status};
 
 use super::convert;
 use super::journal::Mark;
+use super::line::Line;
 use super::log::Log;
 use super::notices::with_notices_held;
 use super::peers::{Client, Peers};
@@ -25,8 +26,8 @@ use super::snapshot::{Content, Outgoing};
 use super::types::{Snapshot, Types, Vote, term_of};
 use crate::ids::NodeId;
 use crate::proto::peer::{self, append_response, snapshot_request};
-use crate::runtime::Runtime;
 use crate::runtime::buggify::{fails, stumble};
+use crate::runtime::{Elapsed, Runtime, timeout};
 use crate::state::Applied;
 
 /// Makes a sender for each target.
@@ -54,6 +55,7 @@ impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network<R> {
             log,
             patience: self.patience,
             notice_hold: self.notice_hold,
+            line: None,
         }
     }
 }
@@ -66,6 +68,8 @@ pub struct Sender<R: Runtime> {
     log: Log<R>,
     patience: Duration,
     notice_hold: Duration,
+    /// Open, unless an append is on its way or was never answered.
+    line: Option<Line>,
 }
 
 /// The answers to a stream of appends, in their order.
@@ -93,6 +97,38 @@ fn malformed<R: Runtime>(what: &str) -> RPCError<Types<R>> {
 }
 
 impl<R: Runtime> Sender<R> {
+    fn append_message(&self, append: &AppendEntriesRequest<Types<R>>) -> peer::AppendRequest {
+        peer::AppendRequest {
+            route: Some(self.peers.identity().route(self.target)),
+            vote: Some(convert::vote_out(&append.vote)),
+            previous: append.prev_log_id.as_ref().map(convert::log_id_out),
+            entries: append.entries.iter().map(convert::entry_out).collect(),
+            committed: append.leader_commit.as_ref().map(convert::log_id_out),
+            durable: self.log.durable().as_ref().map(convert::log_id_out),
+        }
+    }
+
+    /// Asks on the line that is open, or on a new one. An old line may have ended since it was last used, and then the question
+    /// is put again: an append that arrives twice is one append.
+    async fn ask(
+        &mut self,
+        append: &AppendEntriesRequest<Types<R>>,
+    ) -> Result<peer::AppendResponse, Status> {
+        let asked = match self.line.take() {
+            Some(line) => line.ask(self.append_message(append)).await.ok(),
+            None => None,
+        };
+        let (answer, line) = match asked {
+            Some(answered) => answered,
+            None => {
+                let line = Line::open(&mut self.client).await?;
+                line.ask(self.append_message(append)).await?
+            }
+        };
+        self.line = Some(line);
+        Ok(answer)
+    }
+
     fn vote_message(&self, request: &VoteRequest<Types<R>>) -> peer::VoteRequest {
         peer::VoteRequest {
             route: Some(self.peers.identity().route(self.target)),
@@ -184,20 +220,12 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
             .last()
             .map(|entry| entry.log_id)
             .or(append.prev_log_id);
-        let message = peer::AppendRequest {
-            route: Some(self.peers.identity().route(self.target)),
-            vote: Some(convert::vote_out(&append.vote)),
-            previous: append.prev_log_id.as_ref().map(convert::log_id_out),
-            entries: append.entries.iter().map(convert::entry_out).collect(),
-            committed: append.leader_commit.as_ref().map(convert::log_id_out),
-            durable: self.log.durable().as_ref().map(convert::log_id_out),
+        let limit = option.hard_ttl().max(self.patience);
+        let answer = match timeout::<R, _>(limit, self.ask(&append)).await {
+            Ok(answer) => answer,
+            Err(Elapsed) => Err(Status::deadline_exceeded("no answer in time")),
         };
-        let timeout = option.hard_ttl().max(self.patience);
-        let answer = self
-            .client
-            .append(request(message, timeout))
-            .await
-            .map_err(|status| failed(&status))?;
+        let answer = answer.map_err(|status| failed(&status))?;
         if fails!(R, "buggify/append.answer-lost") {
             return Err(failed(&Status::unavailable("the answer was lost")));
         }
@@ -209,7 +237,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
                 self.log.remember(self.target, Mark { term, last });
             }
         };
-        match answer.into_inner().outcome {
+        match answer.outcome {
             Some(append_response::Outcome::Success(_)) => {
                 acknowledged(last);
                 Ok(AppendEntriesResponse::Success)

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use futures_util::stream::{BoxStream, try_unfold};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
 };
@@ -22,7 +23,7 @@ use crate::node::Inner;
 use crate::proto::peer::{
     self, append_response, peer_server, propose_outcome, read_index_response, snapshot_request,
 };
-use crate::runtime::Runtime;
+use crate::runtime::{Event, Runtime};
 use crate::tls::secure::Peer;
 use crate::transport::Connection;
 
@@ -35,12 +36,65 @@ pub struct PeerService<R: Runtime> {
     replica: Arc<Replica<R>>,
 }
 
+impl<R: Runtime> Clone for PeerService<R> {
+    fn clone(&self) -> Self {
+        Self {
+            node: Arc::clone(&self.node),
+            replica: Arc::clone(&self.replica),
+        }
+    }
+}
+
 impl<R: Runtime> PeerService<R> {
     /// Serves for `node`.
     #[must_use]
     pub fn new(node: Arc<Inner<R>>) -> Self {
         let replica = Arc::clone(node.replica());
         Self { node, replica }
+    }
+
+    async fn append_one(
+        &self,
+        sender: NodeId,
+        message: peer::AppendRequest,
+    ) -> Result<peer::AppendResponse, Status> {
+        let leader = self.check(sender, message.route.as_ref())?;
+        let durable = message.durable;
+        let vote = convert::required_vote(message.vote.as_ref()).map_err(malformed)?;
+        let term = vote.leader_id.term;
+        let append = AppendEntriesRequest {
+            vote,
+            prev_log_id: message.previous.as_ref().map(convert::log_id_in),
+            entries: message
+                .entries
+                .iter()
+                .map(convert::entry_in)
+                .collect::<Result<_, _>>()
+                .map_err(malformed)?,
+            leader_commit: message.committed.as_ref().map(convert::log_id_in),
+        };
+        let raft = self.compared_raft()?;
+        let answer = raft.append_entries(append).await.map_err(stopped)?;
+        // A leader acknowledges nothing to anybody, and counts its own disk all the same.
+        if let (AppendEntriesResponse::Success, Some(last)) = (&answer, durable) {
+            let last = (last.term, last.index);
+            self.replica.remember(leader, Mark { term, last });
+        }
+        let outcome = match answer {
+            AppendEntriesResponse::Success => append_response::Outcome::Success(peer::Nothing {}),
+            AppendEntriesResponse::PartialSuccess(last) => {
+                append_response::Outcome::Partial(peer::PartialSuccess {
+                    last: last.as_ref().map(convert::log_id_out),
+                })
+            }
+            AppendEntriesResponse::Conflict => append_response::Outcome::Conflict(peer::Nothing {}),
+            AppendEntriesResponse::HigherVote(vote) => {
+                append_response::Outcome::HigherVote(convert::vote_out(&vote))
+            }
+        };
+        Ok(peer::AppendResponse {
+            outcome: Some(outcome),
+        })
     }
 
     fn proposer(&self) -> Result<Proposer<R>, Status> {
@@ -131,49 +185,32 @@ fn stopped(error: impl std::fmt::Display) -> Status {
 
 #[tonic::async_trait]
 impl<R: Runtime> peer_server::Peer for PeerService<R> {
+    type AppendStream = BoxStream<'static, Result<peer::AppendResponse, Status>>;
+
     async fn append(
         &self,
-        request: Request<peer::AppendRequest>,
-    ) -> Result<Response<peer::AppendResponse>, Status> {
+        request: Request<Streaming<peer::AppendRequest>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
         let sender = sender(&request)?;
-        let message = request.into_inner();
-        let leader = self.check(sender, message.route.as_ref())?;
-        let durable = message.durable;
-        let vote = convert::required_vote(message.vote.as_ref()).map_err(malformed)?;
-        let term = vote.leader_id.term;
-        let append = AppendEntriesRequest {
-            vote,
-            prev_log_id: message.previous.as_ref().map(convert::log_id_in),
-            entries: message
-                .entries
-                .iter()
-                .map(convert::entry_in)
-                .collect::<Result<_, _>>()
-                .map_err(malformed)?,
-            leader_commit: message.committed.as_ref().map(convert::log_id_in),
-        };
-        let raft = self.compared_raft()?;
-        let answer = raft.append_entries(append).await.map_err(stopped)?;
-        // A leader acknowledges nothing to anybody, and counts its own disk all the same.
-        if let (AppendEntriesResponse::Success, Some(last)) = (&answer, durable) {
-            let last = (last.term, last.index);
-            self.replica.remember(leader, Mark { term, last });
-        }
-        let outcome = match answer {
-            AppendEntriesResponse::Success => append_response::Outcome::Success(peer::Nothing {}),
-            AppendEntriesResponse::PartialSuccess(last) => {
-                append_response::Outcome::Partial(peer::PartialSuccess {
-                    last: last.as_ref().map(convert::log_id_out),
-                })
+        let view = self.replica.peers().tls().view().clone();
+        let at_first = view.get();
+        let service = self.clone();
+        let answers = try_unfold(request.into_inner(), move |mut appends| {
+            let (service, view) = (service.clone(), view.clone());
+            let at_first = Arc::clone(&at_first);
+            async move {
+                let Some(message) = appends.message().await? else {
+                    return Ok(None);
+                };
+                if !Arc::ptr_eq(&view.get(), &at_first) {
+                    return Err(Status::aborted("the members have changed: ask anew"));
+                }
+                R::observe(|| Event::LetIn { node: sender.0 });
+                let answer = service.append_one(sender, message).await?;
+                Ok(Some((answer, appends)))
             }
-            AppendEntriesResponse::Conflict => append_response::Outcome::Conflict(peer::Nothing {}),
-            AppendEntriesResponse::HigherVote(vote) => {
-                append_response::Outcome::HigherVote(convert::vote_out(&vote))
-            }
-        };
-        Ok(Response::new(peer::AppendResponse {
-            outcome: Some(outcome),
-        }))
+        });
+        Ok(Response::new(Box::pin(answers)))
     }
 
     async fn vote(
