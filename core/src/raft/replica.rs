@@ -26,6 +26,7 @@ use super::marks::{enough_remember, has_forgotten};
 use super::network::Network;
 use super::peers::Peers;
 use super::proposer::{Pause, ProposeError, Proposer};
+use super::runtime::with_rare_ticks;
 use super::snapshot::Incoming;
 use super::types::{Metrics, NodeRaft, Payload, StoredMembership, Vote, term_of};
 use super::unseen::Unseen;
@@ -371,7 +372,8 @@ impl<R: Runtime> Replica<R> {
             patience: self.timing.election().0,
             notice_hold: self.timing.heartbeat() / 10,
         };
-        let raft = NodeRaft::<R>::new(node, Arc::new(config), network, log.clone(), machine).await;
+        let raft = NodeRaft::<R>::new(node, Arc::new(config), network, log.clone(), machine);
+        let raft = with_rare_ticks(self.timing.heartbeat(), raft).await;
         let raft = raft.map_err(|error| StartError::Raft(error.to_string()))?;
         let patience = self.timing.request_timeout();
         let rest = self.timing.heartbeat() / 2;
