@@ -42,9 +42,8 @@ pub const LAYOUT: Layout = Layout {
         ALTER TABLE mark ADD COLUMN checksum INTEGER;
     ",
     ],
-    // Half of the usual: a lone put rewrites the last page of the log, and its sync writes the two blocks that a frame of
-    // 4 KiB straddles.
-    page_bytes: 2048,
+    // Three entries with an object of 1 KiB fit one page; half of the size would hold one, and leave half of it empty.
+    page_bytes: 4096,
     cache_kib: 1024,
     statements: 16,
     wal_bytes: 4 << 20,
