@@ -49,7 +49,7 @@ pub const ETCD_STORAGE_VERSION: &str = "3.6.0";
 
 /// Bytes that requests above a few KiB may take together while they are received and answered. Less than what may be on its way
 /// into the log (see the proposer), so that large writes wait for one another instead of being refused.
-const LARGE_REQUEST_BYTES: usize = 24 * 1024 * 1024;
+const LARGE_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 /// How long a request message may take to arrive.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(30);
 
