@@ -17,6 +17,7 @@ mod running;
 mod unplugged;
 mod world;
 
+use std::fs;
 use std::time::Duration;
 
 use clients::{get, put};
@@ -161,6 +162,33 @@ fn a_member_comes_back_with_another_address() {
     });
     put(&world, "c", "key", "value");
     assert_eq!(get(&world, "a", "key").as_deref(), Some("value"));
+}
+
+#[test]
+fn an_older_copy_of_the_data_takes_no_part_alone_and_ends_when_somebody_remembers() {
+    let mut world = World::cluster(&["a", "b", "c"]);
+    put(&world, "a", "key", "old");
+    assert_eq!(world.stop("c"), Some(0));
+    world.copy("c", "c-of-yesterday");
+    world.start("c", &["start", "--existing"]);
+    put(&world, "a", "key", "new");
+    assert_eq!(get(&world, "c", "key").as_deref(), Some("new"));
+    for name in ["a", "b", "c"] {
+        assert_eq!(world.stop(name), Some(0));
+    }
+    fs::remove_dir_all(world.path("c")).unwrap();
+    fs::rename(world.path("c-of-yesterday"), world.path("c")).unwrap();
+
+    world.start("c", &["start", "--existing"]);
+    assert_eq!(world.ask("c", &["status"]).code, Some(NO_QUORUM));
+    let waits = ["too few of the other voters answer"];
+    eventually("it says that it waits", || world.logged("c", &waits) == 1);
+    for name in ["a", "b"] {
+        world.start(name, &["start", "--existing"]);
+    }
+    assert_eq!(world.ends("c"), Some(DATA_DIRECTORY));
+    assert!(world.logged("c", &["put back to an older state"]) > 0);
+    assert_eq!(get(&world, "a", "key").as_deref(), Some("new"));
 }
 
 #[test]

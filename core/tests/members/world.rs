@@ -89,6 +89,13 @@ impl World {
         self.directory.path().join(name)
     }
 
+    /// Copies the directory of a node that does not run.
+    pub(crate) fn copy(&self, name: &str, copy: &str) {
+        let (from, to) = (self.path(name), self.path(copy));
+        let copied = Command::new("cp").arg("-a").args([from, to]).status();
+        assert!(copied.expect("cp runs").success());
+    }
+
     fn ports(&mut self, name: &str) -> (u16, u16) {
         let node = self.nodes.entry(name.to_owned()).or_insert_with(|| {
             let [client, peer] = free_ports();
