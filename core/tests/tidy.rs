@@ -136,7 +136,7 @@ fn core_meets_the_real_world_only_in_its_tokio_runtime_and_its_binary() {
         "tokio::net",
         "tokio::time",
         "tokio::spawn",
-        "tokio::task",
+        "tokio::task::",
         "tokio::fs",
         "tokio::signal",
         "std::fs",

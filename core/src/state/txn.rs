@@ -149,7 +149,7 @@ impl Change<'_, '_> {
         if compare.range_end.is_empty() {
             let existing = self.keyspace.existing(&compare.key)?;
             return match existing {
-                Some(existing) => self.matches(compare, &existing),
+                Some(existing) => self.matches(compare, &compare.key, &existing),
                 None => Ok(holds_for_nothing(compare)),
             };
         }
@@ -162,8 +162,8 @@ impl Change<'_, '_> {
                 last.as_deref(),
                 COMPARE_PAGE,
             )?;
-            for (_, existing) in &page {
-                if !self.matches(compare, existing)? {
+            for (key, existing) in &page {
+                if !self.matches(compare, key, existing)? {
                     return Ok(false);
                 }
             }
@@ -175,14 +175,20 @@ impl Change<'_, '_> {
         }
     }
 
-    fn matches(&mut self, compare: &Compare, existing: &Newest) -> Result<bool, StateError> {
+    /// Whether a compare holds for one key, be it its own or one of its range.
+    fn matches(
+        &mut self,
+        compare: &Compare,
+        key: &[u8],
+        existing: &Newest,
+    ) -> Result<bool, StateError> {
         let ordering = match compare.target() {
             CompareTarget::Version => existing.version.cmp(&number(compare)),
             CompareTarget::Create => existing.created.cmp(&number(compare)),
             CompareTarget::Mod => existing.head.revision().0.cmp(&number(compare)),
             CompareTarget::Lease => existing.lease.cmp(&number(compare)),
             CompareTarget::Value => {
-                let value = self.keyspace.value(&compare.key, existing)?;
+                let value = self.keyspace.value(key, existing)?;
                 match &compare.target_union {
                     Some(TargetUnion::Value(wanted)) => value.cmp(wanted),
                     _ => value.as_ref().cmp(&[]),

@@ -11,7 +11,8 @@ CREATE TABLE keys (
         steps INTEGER NOT NULL
     ) WITHOUT ROWID;
 
-    -- The value comes last: what walks along the pointers then never touches the pages of a long one.
+    -- The value comes last: what walks along the pointers then never touches the pages of a long one. Behind it stands a
+    -- checksum over the version (`seal.rs`).
     CREATE TABLE history (
         position INTEGER PRIMARY KEY,
         prev INTEGER NOT NULL,
@@ -48,9 +49,11 @@ CREATE TABLE keys (
         points INTEGER NOT NULL,
         installs INTEGER NOT NULL,
         log_term INTEGER,
-        log_index INTEGER
+        log_index INTEGER,
+        -- Over the others; NULL in a new database.
+        checksum INTEGER
     );
-    INSERT INTO mark VALUES (1, 1, -1, 0, 0, 0, 0, 0, NULL, NULL);
+    INSERT INTO mark VALUES (1, 1, -1, 0, 0, 0, 0, 0, NULL, NULL, NULL);
 
     CREATE TABLE membership (
         id INTEGER PRIMARY KEY,
@@ -59,7 +62,8 @@ CREATE TABLE keys (
         body BLOB NOT NULL
     );
 
-    -- What the cluster knows about itself: a few rows, each an encoded message of store.proto.
+    -- What the cluster knows about itself: a few rows, each an encoded message of store.proto
+    -- with a checksum behind it (`seal.rs`).
     -- 64-bit ids are stored as the signed number of the same bits.
     CREATE TABLE members (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
     CREATE TABLE tombstones (id INTEGER PRIMARY KEY, body BLOB NOT NULL);

@@ -18,6 +18,7 @@ mod unplugged;
 mod world;
 
 use std::fs;
+use std::thread::sleep;
 use std::time::Duration;
 
 use clients::{get, put};
@@ -171,6 +172,9 @@ fn an_older_copy_of_the_data_takes_no_part_alone_and_ends_when_somebody_remember
     assert_eq!(world.stop("c"), Some(0));
     world.copy("c", "c-of-yesterday");
     world.start("c", &["start", "--existing"]);
+    put(&world, "a", "key", "newer");
+    // What the others remember of it reaches their disks with a write, once in a second.
+    sleep(Duration::from_millis(1_200));
     put(&world, "a", "key", "new");
     assert_eq!(get(&world, "c", "key").as_deref(), Some("new"));
     for name in ["a", "b", "c"] {
