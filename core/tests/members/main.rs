@@ -66,7 +66,7 @@ fn three_lines_make_a_highly_available_cluster_and_status_tells_the_truth() {
             start.elapsed() < Duration::from_secs(60),
             "status does not see that the quorum is lost"
         );
-        std::thread::sleep(Duration::from_millis(100));
+        sleep(Duration::from_millis(100));
     }
 }
 
