@@ -13,6 +13,8 @@ use quorate_sim::trace::Keep;
 fn seeds(name: &str) -> &'static [u64] {
     match name {
         "crash" => &[3, 4],
+        // With 4 and 7 a node that was put back to before it had received a snapshot was believed.
+        "damage" => &[1, 2, 4, 7],
         // The history of 1 has many unknown writes in a row.
         "roles" => &[1, 5, 6],
         // With 4 a version that had not happened yet was added to; with 5 the first node came up over the beginning of its log,

@@ -296,6 +296,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
+        let holds = snapshot.meta.last_log_id;
         let outgoing = Outgoing::open::<R>(snapshot.snapshot).await;
         let outgoing =
             outgoing.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
@@ -313,9 +314,16 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
             closed = cancel => return Err(closed.into()),
             answer = sent => answer.map_err(|status| StreamingError::Unreachable(Unreachable::new(&status)))?,
         };
-        let vote = convert::required_vote(answer.get_ref().vote.as_ref());
-        let vote = vote.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
-        Ok(SnapshotResponse::new(vote))
+        let answered = convert::required_vote(answer.get_ref().vote.as_ref());
+        let answered =
+            answered.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
+        // Unless it was refused for a higher vote, the target has it on its disk, and this leader counts on that from now on.
+        if let Some(last) = holds.filter(|_| answered == vote) {
+            let last = (term_of(&last), last.index);
+            let term = vote.leader_id.term;
+            self.log.remember(self.target, Mark { term, last });
+        }
+        Ok(SnapshotResponse::new(answered))
     }
 
     async fn transfer_leader(
