@@ -121,8 +121,8 @@ impl<R: Runtime> Sender<R> {
         let (answer, line) = match asked {
             Some(answered) => answered,
             None => {
-                let line = Line::open(&mut self.client).await?;
-                line.ask(self.append_message(append)).await?
+                let message = self.append_message(append);
+                Line::open(&mut self.client, message).await?
             }
         };
         self.line = Some(line);
