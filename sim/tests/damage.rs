@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use quorate::runtime::Disk;
+use quorate_sim::disk::Image;
 use quorate_sim::liveness::Presence;
 use quorate_sim::prelude::*;
 use quorate_sim::simulator::Simulator;
@@ -28,28 +29,45 @@ fn write<M: Simulator>(cluster: &mut Cluster<'_, M>, leader: u16, key: &str) {
     }
 }
 
+/// The leader, a follower, and an image of the follower's disk that lacks what it has acknowledged since.
+fn older_image<M: Simulator>(cluster: &mut Cluster<'_, M>) -> (u16, u16, Image) {
+    let leader = cluster.leader().expect("a cluster that was formed has one");
+    let forgetful = 1 + leader % 3;
+    write(cluster, leader, "before");
+    let image = cluster
+        .world()
+        .machine(HostId::new(forgetful))
+        .disk()
+        .save();
+    write(cluster, leader, "after");
+    (leader, forgetful, image)
+}
+
+fn assert_forgetful<M: Simulator>(cluster: &Cluster<'_, M>, number: u16) {
+    let why = refusal(cluster, number);
+    assert!(why.contains("put back to an older state"), "{why}");
+}
+
+/// Once everything is well again the forgetful node is wiped and joins anew, and nothing is lost.
+fn assert_replaced<M: Simulator>(cluster: &mut Cluster<'_, M>, leader: u16) {
+    cluster.heal();
+    cluster
+        .converge(Duration::from_secs(120))
+        .expect("wiped, it joins anew");
+    assert_eq!(cluster.get(leader, "after3").as_deref(), Some("value"));
+    cluster.assert_sound();
+    assert_eq!(cluster.world().fired()["member-replaced"], 1);
+}
+
 /// T19: what it acknowledged is counted on, and its vote could elect one that lacks it.
 fn older_image_is_refused_until_an_operator_wipes_it<M: Simulator>() {
     in_cluster::<M, _>(Seed::new(8), Options::none(3), Keep::Last(60), |cluster| {
-        let leader = cluster.leader().expect("a cluster that was formed has one");
-        let forgetful = 1 + leader % 3;
-        let host = HostId::new(forgetful);
-        write(cluster, leader, "before");
-        let image = cluster.world().machine(host).disk().save();
-        write(cluster, leader, "after");
-        cluster.world().put_back(host, image);
+        let (leader, forgetful, image) = older_image(cluster);
+        cluster.world().put_back(HostId::new(forgetful), image);
         cluster.advance(Duration::from_secs(5));
-        let why = refusal(cluster, forgetful);
-        assert!(why.contains("put back to an older state"), "{why}");
+        assert_forgetful(cluster, forgetful);
         write(cluster, leader, "meanwhile");
-
-        cluster.heal();
-        cluster
-            .converge(Duration::from_secs(120))
-            .expect("wiped, it joins anew");
-        assert_eq!(cluster.get(leader, "after3").as_deref(), Some("value"));
-        cluster.assert_sound();
-        assert_eq!(cluster.world().fired()["member-replaced"], 1);
+        assert_replaced(cluster, leader);
         assert_eq!(cluster.world().fired()["disk-stale-image"], 1);
         assert!(cluster.world().witness().told()["memory compared and found older"] > 0);
     });
@@ -58,31 +76,19 @@ fn older_image_is_refused_until_an_operator_wipes_it<M: Simulator>() {
 /// T19 where nobody can be asked: it takes no part for as long as that lasts, and is refused as soon as somebody answers.
 fn older_image_behind_a_partition_takes_no_part<M: Simulator>() {
     in_cluster::<M, _>(Seed::new(10), Options::none(3), Keep::Last(60), |cluster| {
-        let leader = cluster.leader().expect("a cluster that was formed has one");
-        let forgetful = 1 + leader % 3;
-        let host = HostId::new(forgetful);
-        write(cluster, leader, "before");
-        let image = cluster.world().machine(host).disk().save();
-        write(cluster, leader, "after");
+        let (leader, forgetful, image) = older_image(cluster);
         cluster
             .partition(&[forgetful])
             .heal_after(Duration::from_secs(30));
-        cluster.world().put_back(host, image);
+        cluster.world().put_back(HostId::new(forgetful), image);
         cluster.advance(Duration::from_secs(25));
         assert!(cluster.is_up(forgetful), "{}", cluster.describe());
         assert!(!cluster.may_vote(forgetful), "nobody has answered it");
         write(cluster, leader, "meanwhile");
 
         cluster.advance(Duration::from_secs(15));
-        let why = refusal(cluster, forgetful);
-        assert!(why.contains("put back to an older state"), "{why}");
-        cluster.heal();
-        cluster
-            .converge(Duration::from_secs(120))
-            .expect("wiped, it joins anew");
-        assert_eq!(cluster.get(leader, "after3").as_deref(), Some("value"));
-        cluster.assert_sound();
-        assert_eq!(cluster.world().fired()["member-replaced"], 1);
+        assert_forgetful(cluster, forgetful);
+        assert_replaced(cluster, leader);
     });
 }
 

@@ -3,8 +3,7 @@
 //! A disk that was put back to an older state (a virtual machine rolled back, a stale image restored) forgets votes and
 //! entries that others count on; Raft cannot see that, and two leaders in one term or a lost write follow. So each node
 //! remembers what each peer acknowledged to it ([`Mark`]), and of a leader, which acknowledges nothing, what it said to have on
-//! its disk; and a node whose own log or vote lies behind what any peer
-//! remembers of it refuses to take part. It takes no part either before a majority of the voters, itself among them, could be
+//! its disk; and a node whose own log or vote lies behind what any peer remembers of it refuses to take part. It takes no part either before a majority of the voters, itself among them, could be
 //! asked: an older image behind a partition would vote away what was acknowledged. (One who remembers may still be among
 //! those that did not answer; then two of the majority that acknowledged are lost, one of them by the rollback.)
 //!
@@ -16,6 +15,7 @@ use std::collections::BTreeSet;
 use super::journal::Mark;
 use super::types::{LogId, Vote, term_of};
 use crate::ids::NodeId;
+use crate::membership::fleet::quorum;
 
 /// Whether a node that holds `vote` and a log up to `last` has forgotten something that a peer `remembers`.
 #[must_use]
@@ -35,7 +35,7 @@ pub fn enough_remember(
     let heard = voters
         .iter()
         .filter(|node| **node == here || answered(**node));
-    heard.count() * 2 > voters.len()
+    heard.count() >= quorum(voters.len())
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ tokio::task_local! {
 /// It would tick each 13/64 of one, and each tick wakes a thread and two tasks of a node that has nothing to do. Elections and
 /// heartbeats are due by the clock and only looked after by ticks, and only between ticks is something slept *until*: towards
 /// the next multiple of the period. Slept longer by eleven tenths of a heartbeat, every sixth is left, 1.22 heartbeats
-/// apart; a heartbeat left at every third of those that came twice as often, as far apart.
+/// apart, and a heartbeat leaves at each.
 pub async fn with_rare_ticks<T>(heartbeat: Duration, start: impl Future<Output = T>) -> T {
     LATER.scope(heartbeat * 11 / 10, start).await
 }

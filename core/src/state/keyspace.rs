@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::StateError;
 use super::position::Position;
+use super::range::missing;
 use super::seal::Label;
 use super::statement::Lazy;
 use crate::proto::mvccpb::KeyValue;
@@ -176,9 +177,7 @@ impl<'c> Keyspace<'c> {
     pub(super) fn value(&mut self, key: &[u8], newest: &Newest) -> Result<Bytes, StateError> {
         let position = newest.head;
         let mut rows = self.value.get()?.query([position.0])?;
-        let row = rows.next()?.ok_or_else(|| {
-            StateError::Damaged(format!("the version at {} is missing", position.0))
-        })?;
+        let row = rows.next()?.ok_or_else(|| missing(position))?;
         let sealed = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
         Label::of(key, newest).open(sealed)
     }

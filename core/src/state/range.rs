@@ -313,7 +313,7 @@ fn rows_sql(condition: &str) -> String {
     )
 }
 
-fn missing(position: Position) -> StateError {
+pub(super) fn missing(position: Position) -> StateError {
     StateError::Damaged(format!("the version at {} is missing", position.0))
 }
 
