@@ -86,7 +86,8 @@ impl<R: Runtime> Inner<R> {
             if let Some(reason) = replica.ended() {
                 self.run_again(reason).await;
             }
-            if let Err(forgotten) = replica.compare_memory(R::now()).await {
+            let deadline = R::now() + replica.memory_patience() * 2;
+            if let Err(forgotten) = replica.compare_memory(deadline).await {
                 return forgotten;
             }
         }

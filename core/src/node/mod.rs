@@ -167,9 +167,9 @@ impl<R: Runtime> Node<R> {
         };
         node.serve_peers(peer_listener);
         // Mostly all of them answer at once, and the node is ready when this returns.
-        let patience = node.inner.replica().timing().election().1 * 4;
         let replica = node.inner.replica();
-        replica.compare_memory(R::now() + patience).await?;
+        let deadline = R::now() + replica.memory_patience();
+        replica.compare_memory(deadline).await?;
         if !replica.may_vote() {
             tracing::warn!(
                 "too few of the other voters answer: this node votes when they have said what they remember of it"

@@ -4,7 +4,7 @@
 //! entries that others count on; Raft cannot see that, and two leaders in one term or a lost write follow. So each node
 //! remembers what each peer acknowledged to it ([`Mark`]), and of a leader, which acknowledges nothing, what it said to have on
 //! its disk; and a node whose own log or vote lies behind what any peer remembers of it refuses to take part. It takes no part either before a majority of the voters, itself among them, could be
-//! asked: an older image behind a partition would vote away what was acknowledged. (One who remembers may still be among
+//! asked, nor, for a while, before all of them: an older image behind a partition would vote away what was acknowledged. (One who remembers may still be among
 //! those that did not answer; then two of the majority that acknowledged are lost, one of them by the rollback.)
 //!
 //! Terms come first in the order: a follower may rightly have a shorter log than it once acknowledged, after another
@@ -25,17 +25,10 @@ pub fn has_forgotten(vote: Option<&Vote>, last: Option<&LogId>, remembered: Mark
     (term, last) < (remembered.term, remembered.last)
 }
 
-/// Whether those who answered, and `here` itself, are a majority of `voters`.
+/// Whether those who `answered` are a majority of `voters`.
 #[must_use]
-pub fn enough_remember(
-    here: NodeId,
-    voters: &BTreeSet<NodeId>,
-    answered: impl Fn(NodeId) -> bool,
-) -> bool {
-    let heard = voters
-        .iter()
-        .filter(|node| **node == here || answered(**node));
-    heard.count() >= quorum(voters.len())
+pub fn enough_remember(voters: &BTreeSet<NodeId>, answered: &BTreeSet<NodeId>) -> bool {
+    voters.intersection(answered).count() >= quorum(voters.len())
 }
 
 #[cfg(test)]
@@ -46,7 +39,8 @@ mod tests {
     fn majority_of_the_voters_has_to_be_heard() {
         let enough = |here: u64, voters: &[u64], answered: &[u64]| {
             let voters = voters.iter().copied().map(NodeId).collect();
-            enough_remember(NodeId(here), &voters, |node| answered.contains(&node.0))
+            let answered = answered.iter().chain([&here]).copied().map(NodeId);
+            enough_remember(&voters, &answered.collect())
         };
         assert!(enough(1, &[1], &[]), "nobody else votes");
         assert!(!enough(1, &[1, 2], &[]));

@@ -455,13 +455,15 @@ impl<R: Runtime> Replica<R> {
     /// Compares this node's memory with that of its peers and lets it vote once enough of them have answered: the rule of
     /// `marks.rs`. Gives up at `deadline`; then it still may not vote, and this is to be called again.
     ///
-    /// All peers are asked, and whoever answers may find it forgetful. It does not wait for all, since a single dead node would
-    /// hold up every restart, but for a majority of the voters, itself among them: without one nothing could be decided anyway.
-    /// A node that votes alone has nobody to wait for.
+    /// All peers are asked, and whoever answers may find it forgetful. When all voters have answered, that is all there is to
+    /// know. A single dead one must not hold up every restart for ever: [`Replica::memory_patience`] after a majority of the
+    /// voters, this node among them, has answered, it does without the others. Without a majority nothing could be decided
+    /// anyway. A node that votes alone has nobody to wait for.
     ///
     /// # Errors
     /// [`StartError::Forgotten`] when a peer remembers more than this node holds.
     pub async fn compare_memory(&self, deadline: Instant) -> Result<(), StartError> {
+        let (mut answered, mut enough_since) = (BTreeSet::new(), None);
         while !self.may_vote() {
             let held = self.with(|running| (running.log.vote(), running.log.last()));
             let Some((vote, last)) = held else {
@@ -479,10 +481,15 @@ impl<R: Runtime> Replica<R> {
                     return Err(StartError::Forgotten { peer, remembered });
                 }
             }
-            let view = self.peers.tls().view().get();
-            let voters = view.voters();
-            let here = self.peers.identity().node;
-            if enough_remember(here, &voters, |node| memories.contains_key(&node)) {
+            answered.extend(memories.into_keys());
+            answered.insert(self.peers.identity().node);
+            let voters = self.peers.tls().view().get().voters();
+            if enough_remember(&voters, &answered) {
+                enough_since.get_or_insert(began);
+            }
+            let waited =
+                enough_since.is_some_and(|since| R::now() - since >= self.memory_patience());
+            if waited || (enough_since.is_some() && voters.is_subset(&answered)) {
                 self.let_vote();
             } else if R::now() >= deadline {
                 return Ok(());
@@ -492,6 +499,12 @@ impl<R: Runtime> Replica<R> {
             }
         }
         Ok(())
+    }
+
+    /// How long a node waits for the last voters to say what they remember of it.
+    #[must_use]
+    pub fn memory_patience(&self) -> Duration {
+        self.timing.election().1 * 4
     }
 
     /// What a peer last saw of this node, if it keeps a log and answers.
