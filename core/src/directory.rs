@@ -54,6 +54,8 @@ struct IdentityFile {
     name: String,
     #[serde(default)]
     holds_log: bool,
+    #[serde(default)]
+    outdated: bool,
 }
 
 /// Who lives in a directory.
@@ -65,6 +67,8 @@ pub struct Inhabitant {
     pub name: String,
     /// Whether it has the log and the state; a spare has neither, and anybody else's must not be missing.
     pub holds_log: bool,
+    /// Whether what is here was found to be older than what others count on. It stays so until somebody else lives here.
+    pub outdated: bool,
 }
 
 /// Why a node does not start on a directory.
@@ -108,6 +112,17 @@ pub enum DirectoryError {
         directory: String,
         /// The file.
         file: &'static str,
+    },
+    /// It was put back to an older state.
+    #[error(
+        "{directory}: what is here is older than what the cluster counts on: the disk was put back to an older state. Remove \
+         node {name} from its cluster, wipe the directory and join anew"
+    )]
+    Outdated {
+        /// The directory.
+        directory: String,
+        /// Who lives there.
+        name: String,
     },
     /// It is inhabited, and something new was to be made in it.
     #[error(
@@ -257,10 +272,21 @@ impl<D: Disk> Directory<D> {
                 directory: self.shown(),
             });
         }
-        Ok(found)
+        match found {
+            Some(Inhabitant { outdated, name, .. }) if outdated => Err(self.outdated(name)),
+            found => Ok(found),
+        }
     }
 
-    /// The same for a recovery, which may have been cut off here before.
+    /// The refusal of a directory that was put back to an older state.
+    pub(crate) fn outdated(&self, name: String) -> DirectoryError {
+        DirectoryError::Outdated {
+            directory: self.shown(),
+            name,
+        }
+    }
+
+    /// The same for a recovery, which may have been cut off here before, and compares what is here with others by itself.
     ///
     /// # Errors
     /// As [`Directory::inspect`], but for that.
@@ -336,6 +362,7 @@ impl<D: Disk> Directory<D> {
             },
             name: identity.name,
             holds_log: identity.holds_log,
+            outdated: identity.outdated,
         };
         let log = journal::LAYOUT.file;
         if inhabitant.holds_log
@@ -476,6 +503,7 @@ impl<D: Disk> Directory<D> {
             node: inhabitant.identity.node.to_string(),
             name: inhabitant.name.clone(),
             holds_log: inhabitant.holds_log,
+            outdated: inhabitant.outdated,
         };
         let content = serde_json::to_vec_pretty(&file).expect("strings and numbers");
         self.disk
@@ -609,6 +637,7 @@ mod tests {
             identity,
             name: "one".to_owned(),
             holds_log: true,
+            outdated: false,
         }
     }
 
@@ -765,6 +794,28 @@ mod tests {
             directory.inspect(Beginning::Existing),
             Err(DirectoryError::LogMissing { .. })
         ));
+    }
+
+    #[test]
+    fn what_was_found_outdated_stays_refused_until_somebody_else_lives_there() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = settled(&parent);
+        let outdated = Inhabitant {
+            outdated: true,
+            ..inhabitant()
+        };
+        directory.settle(&outdated).unwrap();
+        for _ in 0..2 {
+            let refused = directory.inspect(Beginning::Existing);
+            assert!(matches!(refused, Err(DirectoryError::Outdated { .. })));
+        }
+        assert_eq!(
+            directory.look(Beginning::Existing).unwrap(),
+            Some(outdated),
+            "a recovery judges by itself"
+        );
+        directory.settle(&inhabitant()).unwrap();
+        assert!(directory.inspect(Beginning::Existing).is_ok());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use quorate::runtime::Disk;
+use quorate::runtime::{Disk, Found};
 use quorate_sim::disk::Image;
 use quorate_sim::liveness::Presence;
 use quorate_sim::prelude::*;
@@ -92,6 +92,66 @@ fn older_image_behind_a_partition_takes_no_part<M: Simulator>() {
     });
 }
 
+/// T19 at a later start: whoever remembered may be gone by then, and those who are left would be a majority with it.
+fn older_image_stays_refused_when_nobody_who_remembers_is_left<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(11), Options::none(3), Keep::Last(60), |cluster| {
+        let (leader, forgetful, image) = older_image(cluster);
+        cluster.world().put_back(HostId::new(forgetful), image);
+        cluster.advance(Duration::from_secs(5));
+        assert_forgetful(cluster, forgetful);
+
+        let _ = cluster.node(leader).crash();
+        let _ = cluster.node(forgetful).crash().start();
+        cluster.advance(Duration::from_secs(30));
+        assert_forgetful(cluster, forgetful);
+        assert_replaced(cluster, leader);
+    });
+}
+
+/// T19 back to before its first log: what it would begin with is empty, and it votes already.
+fn image_of_a_spare_does_not_begin_to_vote<M: Simulator>() {
+    let options = Options {
+        reserve: 1,
+        ..Options::none(2)
+    };
+    in_cluster::<M, _>(Seed::new(12), options, Keep::Last(60), |cluster| {
+        let newcomer = HostId::new(3);
+        assert_eq!(cluster.change(&MemberChange::Join), Outcome::Installed);
+        let disk = cluster.world().machine(newcomer).disk().clone();
+        let there = |file: &str| {
+            let found = disk.mount().find(&Path::new("/data").join(file));
+            matches!(found, Ok(Found::File))
+        };
+        let joined = (0..60_000).any(|_| {
+            // What is wished for is asked for, and not waited for.
+            let _ = cluster.settle(Duration::ZERO);
+            cluster.advance(Duration::from_millis(1));
+            there("identity.json")
+        });
+        assert!(joined && !there("log.db"), "{}", cluster.describe());
+        let image = disk.save();
+        cluster
+            .settle(Duration::from_secs(60))
+            .expect("it has joined");
+        let votes = (0..600).any(|_| {
+            cluster.advance(Duration::from_millis(100));
+            cluster.votes(3)
+        });
+        assert!(votes, "{}", cluster.describe());
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        write(cluster, leader, "after");
+
+        cluster.world().put_back(newcomer, image);
+        cluster.advance(Duration::from_secs(5));
+        let told = cluster.world().witness().told();
+        assert!(told["voter found to be without a log"] > 0, "{told:?}");
+        let _ = cluster.node(3).crash().start();
+        cluster.advance(Duration::from_secs(5));
+        assert_forgetful(cluster, 3);
+        assert_replaced(cluster, leader);
+    });
+}
+
 /// An identity without the log that belongs to it would be a voter that has forgotten everything.
 fn node_whose_log_is_gone_does_not_return_under_its_id<M: Simulator>() {
     in_cluster::<M, _>(Seed::new(9), Options::none(3), Keep::Last(60), |cluster| {
@@ -132,5 +192,7 @@ macro_rules! stories {
 stories![
     older_image_is_refused_until_an_operator_wipes_it,
     older_image_behind_a_partition_takes_no_part,
+    older_image_stays_refused_when_nobody_who_remembers_is_left,
+    image_of_a_spare_does_not_begin_to_vote,
     node_whose_log_is_gone_does_not_return_under_its_id,
 ];

@@ -87,7 +87,7 @@ impl<R: Runtime> Inner<R> {
                 self.run_again(reason).await;
             }
             let deadline = R::now() + replica.memory_patience() * 2;
-            if let Err(forgotten) = replica.compare_memory(deadline).await {
+            if let Err(forgotten) = self.compare_memory(deadline).await {
                 return forgotten;
             }
         }

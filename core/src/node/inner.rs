@@ -14,8 +14,8 @@ use crate::membership::status::{Availability, Status};
 use crate::proto::admin::{AvailabilityCode, StatusReply, StatusRequest};
 use crate::proto::peer::ReportResponse;
 use crate::raft::peers::Identity;
-use crate::raft::replica::Replica;
-use crate::runtime::{Event, Runtime, WallTime};
+use crate::raft::replica::{Replica, StartError};
+use crate::runtime::{Event, Instant, Runtime, WallTime};
 use crate::state::{Reader, Roster, StateError};
 use crate::tls::{Authority, Validity};
 use rustls::pki_types::CertificateDer;
@@ -101,14 +101,39 @@ impl<R: Runtime> Inner<R> {
     /// # Errors
     /// When it cannot be written; then what was said before stands.
     pub(super) fn note_holds_log(&self, holds_log: bool) -> Result<(), DirectoryError> {
+        self.note(|inhabitant| inhabitant.holds_log = holds_log)
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Inhabitant)) -> Result<(), DirectoryError> {
         let mut inhabitant = self.inhabitant();
-        let changed = Inhabitant {
-            holds_log,
-            ..inhabitant.clone()
-        };
+        let mut changed = inhabitant.clone();
+        change(&mut changed);
         self.directory.settle(&changed)?;
         *inhabitant = changed;
         Ok(())
+    }
+
+    /// Compares this node's memory with that of its peers ([`Replica::compare_memory`]). One who remembers may not be there
+    /// at the next start, and then too few would be left who do: so what was found out once is written down, and the node does
+    /// not start on this directory again.
+    ///
+    /// # Errors
+    /// When a peer remembers more than this node holds.
+    pub(super) async fn compare_memory(&self, deadline: Instant) -> Result<(), StartError> {
+        let compared = self.replica.compare_memory(deadline).await;
+        if compared.is_err() {
+            let _refusal = self.note_outdated();
+        }
+        compared
+    }
+
+    /// Writes down that what is here is older than what others count on, and answers how every start is refused from here on.
+    /// Where that cannot be written, the next start has to find it out again.
+    pub(super) fn note_outdated(&self) -> DirectoryError {
+        if let Err(error) = self.note(|inhabitant| inhabitant.outdated = true) {
+            tracing::error!(%error, "it cannot be written down that this directory is outdated");
+        }
+        self.directory.outdated(self.inhabitant().name.clone())
     }
 
     pub(super) fn failure_domain(&self) -> String {

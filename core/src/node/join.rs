@@ -84,6 +84,7 @@ fn settle<R: Runtime>(directory: &Directory<R::Disk>, name: &str) -> Result<Iden
             identity,
             name: name.to_owned(),
             holds_log: false,
+            outdated: false,
         })?;
     }
     Ok(identity)

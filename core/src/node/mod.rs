@@ -169,7 +169,7 @@ impl<R: Runtime> Node<R> {
         // Mostly all of them answer at once, and the node is ready when this returns.
         let replica = node.inner.replica();
         let deadline = R::now() + replica.memory_patience();
-        replica.compare_memory(deadline).await?;
+        node.inner.compare_memory(deadline).await?;
         if !replica.may_vote() {
             tracing::warn!(
                 "too few of the other voters answer: this node votes when they have said what they remember of it"

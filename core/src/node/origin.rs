@@ -59,6 +59,7 @@ impl Origin {
                 identity,
                 name: config.name.clone(),
                 holds_log: true,
+                outdated: false,
             },
             credentials,
             view: founded.membership.view,

@@ -441,6 +441,7 @@ impl<R: Runtime> Patient<R> {
         keep().map_err(|error| RecoverError::from(self.directory.io(error)))?;
         self.directory.settle(&Inhabitant {
             identity: Identity { epoch, ..me },
+            outdated: false,
             ..self.survivor.inhabitant.clone()
         })?;
         Ok(view)
@@ -503,6 +504,7 @@ mod tests {
                 identity,
                 name: "a".to_owned(),
                 holds_log: true,
+                outdated: false,
             },
             extent: Extent { term, index },
             revision: 1,

@@ -1,7 +1,8 @@
 //! Takes up the log when the node becomes a standby, and lays it down when it becomes a spare.
 //!
 //! What the directory says (`holds_log`) changes between the two: it is written after the stores are made and before they are
-//! removed, so that a log which is missing although the directory promises one is always an accident.
+//! removed, so that a log which is missing although the directory promises one is always an accident. So it is if the node votes
+//! already: nobody votes before he holds all of the log, and thus the directory was put back to when the node was a spare.
 
 use std::sync::Arc;
 
@@ -36,6 +37,12 @@ impl<R: Runtime> Inner<R> {
             return Ok(());
         };
         match (role.receives_log(), self.holds_log()) {
+            (true, false) if role == Role::Voter => {
+                R::observe(|| Event::Recovered {
+                    path: "voter found to be without a log",
+                });
+                Err(self.note_outdated().into())
+            }
             (true, false) => self.take_up_log().await,
             (false, true) => self.lay_down_log().await,
             _ => Ok(()),

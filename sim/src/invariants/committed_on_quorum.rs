@@ -1,4 +1,5 @@
-//! What is applied is on the disks of a majority: an answer that a client has got outlives any minority.
+//! What is applied is on the disks of a majority: an answer that a client has got outlives any minority. A copy that damage has
+//! destroyed counts nevertheless: that minority is then used up.
 //!
 //! It is checked when an entry is applied for the first time: who applies it later may find that those who voted then are long
 //! gone. Of which voters, when they change: of the last set of the configuration as of that entry. The one that follows in the
@@ -79,6 +80,26 @@ mod tests {
         let gone = (1, Event::LogGivenUp);
         let story = [flushed(1, 9), flushed(2, 8), applied(1), gone, applied(2)];
         assert_eq!(tell(CommittedOnQuorum, 3, &story), Ok(()));
+    }
+
+    #[test]
+    fn copy_that_damage_destroyed_counts_for_what_it_had_and_for_nothing_later() {
+        let mut ledger = super::super::Ledger::of_voters(3);
+        ledger.note(HostId::new(1), &super::super::flushed((1, 8)));
+        ledger.note(HostId::new(2), &super::super::flushed((1, 9)));
+        ledger.forget(HostId::new(1));
+        let mut applied = |index| {
+            CommittedOnQuorum.check(&Seen {
+                host: HostId::new(2),
+                event: &Event::Applied {
+                    last: (1, index),
+                    revision: 3,
+                },
+                ledger: &ledger,
+            })
+        };
+        assert_eq!(applied(8), Ok(()));
+        assert!(applied(9).is_err());
     }
 
     #[test]

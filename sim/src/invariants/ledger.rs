@@ -113,6 +113,8 @@ pub struct Ledger {
     shunned: BTreeSet<(HostId, u64)>,
     /// Machines whose disks keep no promise.
     excused: BTreeSet<HostId>,
+    /// What members held until their disks were damaged.
+    destroyed: BTreeMap<u64, EntryId>,
 }
 
 impl Ledger {
@@ -128,14 +130,20 @@ impl Ledger {
         self.highest_applied
     }
 
-    /// How many of these members hold an entry durably.
+    /// How many of these members hold an entry durably, or did until the copy was destroyed: that is damage which a cluster
+    /// is to survive, and cannot foresee.
     #[must_use]
     pub fn holders(&self, entry: EntryId, members: &BTreeSet<u64>) -> usize {
         // A log whose end is of the same term or a later one and no shorter has the entry, or it was not committed.
-        self.standings
-            .values()
-            .filter(|standing| standing.node.is_some_and(|node| members.contains(&node)))
-            .filter(|standing| standing.last >= entry && standing.last.1 >= entry.1)
+        let reaches = |last: EntryId| last >= entry && last.1 >= entry.1;
+        let standing = |member: u64| {
+            let mut standings = self.standings.values();
+            standings.any(|standing| standing.node == Some(member) && reaches(standing.last))
+        };
+        let destroyed = |member| self.destroyed.get(member).copied().is_some_and(reaches);
+        members
+            .iter()
+            .filter(|member| standing(**member) || destroyed(member))
             .count()
     }
 
@@ -177,8 +185,18 @@ impl Ledger {
 
     /// The disk of a machine was replaced: it owes nothing any more.
     pub(super) fn forget(&mut self, host: HostId) {
-        self.standings.remove(&host);
+        if let Some(standing) = self.standings.remove(&host) {
+            self.destroy(&standing);
+        }
         self.excused.remove(&host);
+    }
+
+    /// What a member held is gone.
+    fn destroy(&mut self, held: &Standing) {
+        if let Some(node) = held.node {
+            let destroyed = self.destroyed.entry(node).or_default();
+            *destroyed = held.last.max(*destroyed);
+        }
     }
 
     /// The disk of a machine may hold anything from here on.
@@ -199,6 +217,9 @@ impl Ledger {
 
     /// Notes what a node did.
     pub(super) fn note(&mut self, host: HostId, event: &Event) {
+        if matches!(event, Event::LogOpened { .. }) && self.is_excused(host) {
+            self.destroy(&self.standing(host));
+        }
         let standing = self.standings.entry(host).or_default();
         match event {
             Event::LogOpened { node, vote, last } => {
