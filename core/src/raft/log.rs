@@ -118,16 +118,21 @@ enum Job<R: Runtime> {
     Purge {
         to: LogId,
     },
+    /// Nothing but what rides along otherwise.
+    Aside {
+        done: oneshot::Sender<io::Result<()>>,
+    },
 }
 
 impl<R: Runtime> Job<R> {
-    fn step(&self) -> Step {
-        match self {
+    fn step(&self) -> Option<Step> {
+        Some(match self {
             Self::Append { entries, .. } => Step::Append(entries.clone()),
             Self::Vote { vote, .. } => Step::Vote(*vote),
             Self::Truncate { from, .. } => Step::TruncateFrom(*from),
             Self::Purge { to } => Step::PurgeTo(*to),
-        }
+            Self::Aside { .. } => return None,
+        })
     }
 
     fn bytes(&self) -> usize {
@@ -154,7 +159,7 @@ impl<R: Runtime> Job<R> {
                 node: vote.leader_id.voted_for.0,
                 committed: vote.committed,
             },
-            Self::Truncate { .. } => return None,
+            Self::Truncate { .. } | Self::Aside { .. } => return None,
             Self::Purge { to } => Event::LogPurged { to: pair(to) },
         })
     }
@@ -163,7 +168,9 @@ impl<R: Runtime> Job<R> {
         match self {
             Self::Append { done, .. } => done.io_completed(outcome),
             // Whoever asked may be gone with its Raft instance.
-            Self::Vote { done, .. } | Self::Truncate { done, .. } => drop(done.send(outcome)),
+            Self::Vote { done, .. } | Self::Truncate { done, .. } | Self::Aside { done } => {
+                drop(done.send(outcome));
+            }
             Self::Purge { .. } => {}
         }
     }
@@ -297,6 +304,23 @@ impl<R: Runtime> Log<R> {
             memory.aside.marks.retain(|(other, _)| *other != node);
             memory.aside.marks.push((node, Mark::default()));
         }
+    }
+
+    /// Writes down the committed id and what was seen of peers: in an orderly end nothing that was known is lost, or a peer that
+    /// comes back with an older disk would be believed.
+    ///
+    /// # Errors
+    /// When the log cannot be written any more.
+    pub async fn write_aside(&self) -> io::Result<()> {
+        if self.memory().aside.is_empty() {
+            return Ok(());
+        }
+        let (done, answer) = oneshot::channel();
+        self.push(|memory| {
+            memory.aside_due = Instant::default();
+            Job::Aside { done }
+        })?;
+        answer.await.map_err(io::Error::other)?
     }
 
     /// Waits until the entry at `index`, which is in the log, is durable here. The state machine asks: nothing is applied
@@ -527,7 +551,7 @@ async fn write_queue<R: Runtime>(
         }
         stumble!(R, "buggify/log.taken");
         unmoved += jobs.iter().map(Job::bytes).sum::<usize>();
-        let steps: Vec<Step> = jobs.iter().map(Job::step).collect();
+        let steps: Vec<Step> = jobs.iter().filter_map(Job::step).collect();
         let began = R::now();
         let written = {
             let journal = Arc::clone(&journal);
@@ -589,10 +613,6 @@ async fn next_write<R: Runtime>(shared: &Shared<R>) -> Option<(Vec<Job<R>>, Asid
             if !memory.queue.is_empty() {
                 let jobs = take(&mut memory.queue);
                 return Some((jobs, memory.take_aside(R::now())));
-            }
-            if memory.closed && !memory.aside.is_empty() {
-                // In an orderly end nothing that was known is lost.
-                return Some((Vec::new(), take(&mut memory.aside)));
             }
             if memory.closed {
                 return None;
@@ -772,6 +792,28 @@ mod tests {
             committed: None,
             marks: Vec::<(NodeId, Mark)>::new(),
         })
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_of_peers_since_the_last_write_outlives_an_orderly_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::new(directory.path(), None);
+        let mark = |index| Mark {
+            term: 1,
+            last: (1, index),
+        };
+        let mut log = Log::<TokioRuntime>::open(&place, Missing::Create, NodeId(1)).unwrap();
+        log.remember(NodeId(2), mark(1));
+        log.save_vote(&Vote::new(1, NodeId(1))).await.unwrap();
+        // Within the same second, so that no other write would take them along.
+        log.remember(NodeId(2), mark(7));
+        log.save_vote(&Vote::new(2, NodeId(1))).await.unwrap();
+        log.save_committed(Some(log_id(1, 5))).await.unwrap();
+        log.write_aside().await.unwrap();
+        let (_, on_disk) = Journal::open(&place, Missing::Refuse).unwrap();
+        assert_eq!(on_disk.marks, [(NodeId(2), mark(7))]);
+        assert_eq!(on_disk.committed, Some(log_id(1, 5)));
+        assert_eq!(on_disk.vote, Some(Vote::new(2, NodeId(1))));
     }
 
     #[test]

@@ -417,6 +417,9 @@ impl<R: Runtime> Replica<R> {
         if let Err(error) = running.raft.shutdown().await {
             tracing::warn!(%error, "raft did not end in order");
         }
+        if let Err(error) = running.log.write_aside().await {
+            tracing::warn!(%error, "what was seen of peers since the last write is not written down");
+        }
         // What is open then could not be opened again.
         if let Err(error) = running.unseen.show().await {
             tracing::warn!(%error, "what was applied last could not be committed; the log has it");
