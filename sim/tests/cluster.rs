@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use quorate_sim::cluster::{Cluster, Failure, in_cluster};
+use quorate_sim::cluster::{Cluster, in_cluster};
 use quorate_sim::determinism::{Recording, same, twice};
 use quorate_sim::disk::{DiskFaults, Rate};
 use quorate_sim::faults::{MemberChange, Schedule};
@@ -14,6 +14,7 @@ use quorate_sim::net::groups;
 use quorate_sim::options::Options;
 use quorate_sim::seed::Seed;
 use quorate_sim::simulator::Simulator;
+use quorate_sim::swarm::{suffer_and_write, swarm};
 use quorate_sim::trace::{Digest, Keep};
 use quorate_sim::turmoil::TurmoilWorld;
 use quorate_sim::world::{Outcome, World};
@@ -111,67 +112,15 @@ fn power_loss_of_all_nodes_loses_nothing_acknowledged<M: Simulator>() {
     });
 }
 
-/// A run under a swarm of faults with writes between them; fails when anything is found.
-fn swarm<M: Simulator>(seed: u64, keep: Keep, meanwhile: impl FnOnce() + Send) -> Recording {
-    let seed = Seed::new(seed);
-    in_cluster::<M, _>(seed, Options::swarm(3, seed), keep, |cluster| {
-        println!("{} seed={seed} {}", M::NAME, cluster.options());
-        let nodes = cluster.world().hosts();
-        let mut plan = Schedule::new(&cluster.options().clone(), &nodes, seed);
-        let acknowledged = suffer_and_write(cluster, &mut plan, 12);
-        meanwhile();
-        let acknowledged = acknowledged + suffer_and_write(cluster, &mut plan, 12);
-        cluster.heal();
-        let healed = cluster.converge(secs(90));
-        println!(
-            "acknowledged={acknowledged} fired={:?} told={:?}",
-            cluster.world().fired(),
-            cluster.world().witness().told()
-        );
-        cluster.assert_sound();
-        if let Err(reason) = healed {
-            panic!(
-                "not converged: {reason}\n{}\n{}",
-                cluster.describe(),
-                cluster.world().trace().lines().join("\n")
-            );
-        }
-        assert!(
-            acknowledged > 0,
-            "a run in which nothing was written has shown nothing"
-        );
-        Recording::of(cluster.world().trace())
-    })
-}
-
-fn suffer_and_write<M: Simulator>(
-    cluster: &mut Cluster<'_, M>,
-    plan: &mut Schedule,
-    rounds: u16,
-) -> u32 {
-    let mut acknowledged = 0;
-    for round in 0..rounds {
-        cluster.suffer(plan, Duration::from_millis(700));
-        for write in 0..3 {
-            let number = 1 + (round + write) % 3;
-            match cluster.put(number, &format!("key{write}"), &round.to_string()) {
-                Ok(_) => acknowledged += 1,
-                Err(Failure::Refused(_) | Failure::Unknown) => {}
-            }
-        }
-    }
-    acknowledged
-}
-
 fn same_seed_is_the_same_run_whatever_the_host_does_meanwhile<M: Simulator>() {
     #[expect(
         clippy::disallowed_methods,
         reason = "the host's time goes on while the world stands still"
     )]
     let sleep = || std::thread::sleep(secs(3));
-    let run = |seed| swarm::<M>(seed, Keep::All, || ());
+    let run = |seed| swarm::<M>(Seed::new(seed), Keep::All, || ());
     let recording = twice(|| run(11)).unwrap_or_else(|difference| panic!("{difference}"));
-    let slept = swarm::<M>(11, Keep::All, sleep);
+    let slept = swarm::<M>(Seed::new(11), Keep::All, sleep);
     same(&recording, &slept).unwrap_or_else(|difference| panic!("after a sleep: {difference}"));
     assert_ne!(recording.digest, run(12).digest);
 }
@@ -213,7 +162,7 @@ const CHILD: &str = "QUORATE_SIM_TELLS_ITS_DIGEST";
 fn another_process_runs_the_same<M: Simulator>() {
     const LINE: &str = "traced: ";
     const DIGEST: &str = "digest: ";
-    let here = swarm::<M>(12, Keep::All, || ());
+    let here = swarm::<M>(Seed::new(12), Keep::All, || ());
     if std::env::var_os(CHILD).is_some() {
         for line in &here.lines {
             println!("{LINE}{line}");
@@ -362,7 +311,8 @@ fn seeds() -> Vec<u64> {
 fn swarms_of_faults_break_no_invariant<M: Simulator>() {
     let mut red = Vec::new();
     for seed in seeds() {
-        if std::panic::catch_unwind(|| swarm::<M>(seed, Keep::Last(30), || ())).is_err() {
+        if std::panic::catch_unwind(|| swarm::<M>(Seed::new(seed), Keep::Last(30), || ())).is_err()
+        {
             red.push(seed);
         }
     }

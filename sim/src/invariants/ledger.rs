@@ -183,11 +183,16 @@ impl Ledger {
         ledger
     }
 
-    /// The disk of a machine was replaced: it owes nothing any more.
+    /// The disk of a machine was replaced: it owes nothing any more. Which member it was stays known until another log is opened
+    /// there, because somebody has to remove that one.
     pub(super) fn forget(&mut self, host: HostId) {
-        if let Some(standing) = self.standings.remove(&host) {
-            self.destroy(&standing);
-        }
+        let standing = self.standing(host);
+        self.destroy(&standing);
+        let nothing = Standing {
+            node: standing.node,
+            ..Standing::default()
+        };
+        self.standings.insert(host, nothing);
         self.excused.remove(&host);
     }
 

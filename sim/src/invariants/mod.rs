@@ -244,7 +244,7 @@ impl Witness {
         guard(&self.inner).told.clone()
     }
 
-    /// Which member's log a machine holds, as far as that was told and the disk is still that one.
+    /// Which member's log was last opened on a machine, whatever has become of its disk since.
     #[must_use]
     pub fn member(&self, host: HostId) -> Option<u64> {
         guard(&self.inner).ledger.standing(host).node
