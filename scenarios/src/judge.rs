@@ -27,7 +27,7 @@ pub struct Evidence {
     pub findings: Vec<String>,
     /// What nodes panicked with.
     pub panics: Vec<String>,
-    /// Why the cluster did not come together, if it did not.
+    /// When the cluster did not come together, and why.
     pub stuck: Option<String>,
     /// Whether it had a right not to: what was done to it is more than it promises to survive.
     pub had_a_right: bool,
@@ -129,10 +129,10 @@ fn liveness(scenario: &Scenario, evidence: &Evidence) -> Report {
         }
         None => Report::pass(),
         Some(_) if evidence.had_a_right && must_refuse => Report::pass(),
-        Some(reason) if evidence.had_a_right => Report::unknown(format!(
-            "too few could come together after the heal: {reason}"
-        )),
-        Some(reason) => Report::fail(format!("not together after the heal: {reason}"))
+        Some(reason) if evidence.had_a_right => {
+            Report::unknown(format!("too few could come together {reason}"))
+        }
+        Some(reason) => Report::fail(format!("not together {reason}"))
             .with_witness(evidence.standing.lines().map(str::to_owned)),
     }
 }
@@ -211,6 +211,19 @@ mod tests {
     }
 
     #[test]
+    fn cluster_that_does_not_form_is_a_bug_and_not_a_run_that_was_not_made() {
+        let never = Evidence {
+            history: Err("nobody asked anything".to_owned()),
+            stuck: Some("in the beginning: n2 knows no leader".to_owned()),
+            ..evidence(GOOD)
+        };
+        let report = judge(find("crash").unwrap(), SEED, &never);
+        assert_eq!(report.verdict, Verdict::Fail);
+        assert!(words(&report).0.contains("n2 knows no leader"));
+        assert_eq!(verdict("amnesia", &never), Verdict::Fail);
+    }
+
+    #[test]
     fn what_was_broken_is_heard_though_the_clients_never_came_back() {
         let lost = Evidence {
             history: Err("the clients did not come back".to_owned()),
@@ -229,7 +242,7 @@ mod tests {
     #[test]
     fn cluster_that_had_a_right_to_be_stuck_is_no_bug_and_no_pass() {
         let stuck = Evidence {
-            stuck: Some("n1 knows no leader".to_owned()),
+            stuck: Some("after the heal: n1 knows no leader".to_owned()),
             had_a_right: true,
             ..evidence(GOOD)
         };

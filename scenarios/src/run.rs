@@ -99,8 +99,7 @@ pub fn not_run(scenario: &Scenario, seed: Seed, world: WorldName, reason: String
 
 /// What is left when the world is gone.
 struct Left {
-    /// Nothing when the cluster never formed.
-    lived: Result<Evidence, String>,
+    evidence: Evidence,
     recording: Recording,
     told: Vec<(String, u64)>,
     simulated: Duration,
@@ -109,17 +108,13 @@ struct Left {
 
 fn run_in<M: Simulator>(scenario: &Scenario, seed: Seed, world: WorldName, keep: Keep) -> Run {
     let left = simulate::<M, _>(seed, keep, |world| {
-        let lived = live(scenario, seed, world);
-        if let Ok(Evidence {
-            history: Ok(history),
-            ..
-        }) = &lived
-        {
+        let evidence = live(scenario, seed, world);
+        if let Ok(history) = &evidence.history {
             note(world, history);
         }
         let told = world.witness().told();
         Left {
-            lived,
+            evidence,
             recording: Recording::of(world.trace()),
             told: told
                 .into_iter()
@@ -129,29 +124,20 @@ fn run_in<M: Simulator>(scenario: &Scenario, seed: Seed, world: WorldName, keep:
             cpu: thread_cpu_time(),
         }
     });
-    let (judged, history) = match left.lived {
-        Ok(evidence) => {
-            let report = judge(scenario, seed, &evidence);
-            let (reason, lines) = words(&report);
-            let history = evidence.history.unwrap_or_default();
-            let judged = RunReport {
-                verdict: report.verdict,
-                evidence: lines,
-                operations: counts(&history),
-                faults: evidence.fired,
-                ..not_run(scenario, seed, world, reason)
-            };
-            (judged, history)
-        }
-        Err(reason) => (not_run(scenario, seed, world, reason), History::default()),
-    };
+    let judged = judge(scenario, seed, &left.evidence);
+    let (reason, lines) = words(&judged);
+    let history = left.evidence.history.unwrap_or_default();
     let report = RunReport {
+        verdict: judged.verdict,
+        evidence: lines,
+        operations: counts(&history),
+        faults: left.evidence.fired,
         trace_digest: left.recording.digest.to_string(),
         trace_events: left.recording.events,
         simulated_seconds: left.simulated.as_secs_f64(),
         cpu_seconds: left.cpu.as_secs_f64(),
         recoveries: left.told.into_iter().collect(),
-        ..judged
+        ..not_run(scenario, seed, world, reason)
     };
     Run {
         report,
@@ -161,11 +147,7 @@ fn run_in<M: Simulator>(scenario: &Scenario, seed: Seed, world: WorldName, keep:
 }
 
 /// The phases of a run.
-fn live<M: Simulator>(
-    scenario: &Scenario,
-    seed: Seed,
-    world: &mut Simulation<M>,
-) -> Result<Evidence, String> {
+fn live<M: Simulator>(scenario: &Scenario, seed: Seed, world: &mut Simulation<M>) -> Evidence {
     let options = scenario.options(seed);
     let nodes: Vec<HostId> = (1..=options.nodes).map(HostId::new).collect();
     let machines = 1..=options.nodes + options.reserve;
@@ -175,11 +157,12 @@ fn live<M: Simulator>(
     let _ = world.start(CLIENTS);
 
     let mut cluster = Cluster::plug(world, options);
-    let formed = cluster.form(FORMS);
-    formed.map_err(|reason| {
-        let nodes = cluster.describe();
-        format!("the cluster does not form: {reason}\n{nodes}")
-    })?;
+    // Nothing has been done to it yet, so that it has no right not to.
+    if let Err(reason) = cluster.form(FORMS) {
+        let history = Err("nobody asked anything of a cluster that did not form".to_owned());
+        let stuck = format!("in the beginning: {reason}");
+        return evidence(&mut cluster, history, Some(stuck));
+    }
 
     if scenario.faults == Faults::Lies {
         let faults = DiskFaults {
@@ -205,34 +188,48 @@ fn live<M: Simulator>(
     }
     let bound = scenario.calm + PATIENCE * 2;
     let history = cluster.world().until(bound, |_| answer.take());
-    let stuck = cluster.converge(scenario.converges).err();
-    let standing = stuck.as_ref().map(|_| cluster.describe());
-
-    let (findings, panics) = cluster.findings();
     let history = history.unwrap_or_else(|| Err("the clients did not come back".to_owned()));
-    let mut fired = cluster.world().fired();
+    let stuck = cluster.converge(scenario.converges).err();
+    let had_a_right = stuck
+        .as_ref()
+        .is_some_and(|reason| is_legitimate(reason, &atlas, &able));
+    let stuck = stuck.map(|reason| format!("after the heal: {reason}"));
+    let mut evidence = Evidence {
+        had_a_right,
+        ..evidence(&mut cluster, history, stuck)
+    };
     let at_last = voting(cluster.world());
     if let (Some(first), Some(last)) = (at_first, at_last) {
         let promoted = last.difference(&first).count();
-        fired.extend((promoted > 0).then_some((ROLE_CHANGED, promoted as u64)));
+        let promoted = (promoted > 0).then_some((ROLE_CHANGED.to_owned(), promoted as u64));
+        evidence.fired.extend(promoted);
     }
-    Ok(Evidence {
+    evidence
+}
+
+/// What is to be seen of a cluster now.
+fn evidence<M: Simulator>(
+    cluster: &mut Cluster<'_, M>,
+    history: Result<History, String>,
+    stuck: Option<String>,
+) -> Evidence {
+    let standing = stuck.as_ref().map(|_| cluster.describe());
+    let (findings, panics) = cluster.findings();
+    let fired = cluster.world().fired().into_iter();
+    Evidence {
         history,
         findings: findings.iter().map(ToString::to_string).collect(),
         panics: panics
             .iter()
             .map(|(host, text)| format!("{host} panicked: {text}"))
             .collect(),
-        had_a_right: stuck
-            .as_ref()
-            .is_some_and(|reason| is_legitimate(reason, &atlas, &able)),
-        stuck: stuck.map(|reason| reason.to_string()),
+        stuck,
+        had_a_right: false,
         standing: standing.unwrap_or_default(),
         fired: fired
-            .into_iter()
             .map(|(name, times)| (name.to_owned(), times))
             .collect(),
-    })
+    }
 }
 
 /// Puts the disks of one more follower than can be spared back to what they were in the middle of this time. No operator

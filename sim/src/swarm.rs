@@ -11,7 +11,6 @@ use crate::seed::Seed;
 use crate::simulator::Simulator;
 use crate::trace::Keep;
 use crate::turmoil::TurmoilWorld;
-use crate::world::World;
 
 /// What the host does in the middle of a run, which must not make a difference.
 pub type Meanwhile = fn();

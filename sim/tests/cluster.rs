@@ -6,7 +6,7 @@ use std::time::Duration;
 use quorate_sim::cluster::{Cluster, in_cluster};
 use quorate_sim::determinism::{Recording, same, twice};
 use quorate_sim::disk::{DiskFaults, Rate};
-use quorate_sim::faults::{MemberChange, Schedule};
+use quorate_sim::faults::{Kind, MemberChange, Schedule};
 use quorate_sim::host::HostId;
 use quorate_sim::invariants::{Finding, Violation};
 use quorate_sim::madsim::MadsimWorld;
@@ -42,6 +42,7 @@ stories![
     certificates_renew_themselves_and_clocks_may_be_an_hour_off,
     named_points_make_trouble_and_the_run_repeats,
     node_cut_off_while_members_changed_finds_its_way_back,
+    every_kind_of_fault_strikes_and_is_survived,
 ];
 
 fn leader_that_is_cut_off_is_replaced_and_comes_back<M: Simulator>() {
@@ -295,6 +296,75 @@ fn certificates_renew_themselves_and_clocks_may_be_an_hour_off<M: Simulator>() {
         cluster.put(2, "key", "value").expect("acknowledged");
         cluster.assert_sound();
     });
+}
+
+/// What is counted when a fault of each kind has struck, and not only been drawn: any of these.
+const STRIKES: [(Kind, &[&str]); 31] = [
+    (Kind::Crash, &["crash"]),
+    (Kind::CrashAtWrite, &["disk-fuse-blown"]),
+    (Kind::CrashAll, &["crash"]),
+    (Kind::Kill, &["kill"]),
+    (Kind::Pause, &["pause"]),
+    (Kind::Partition, &["link-blocked"]),
+    (Kind::OneWay, &["link-blocked"]),
+    (Kind::Ring, &["link-blocked"]),
+    (Kind::Bridge, &["link-blocked"]),
+    (Kind::Clog, &["link-blocked"]),
+    (Kind::Delay, &["link-delay"]),
+    (Kind::LongTail, &["link-long-tail"]),
+    (Kind::Loss, &["link-loss"]),
+    (Kind::Narrow, &["link-bandwidth"]),
+    (Kind::Reset, &["link-reset"]),
+    (Kind::HalfOpen, &["link-half-open"]),
+    (Kind::Forget, &["link-forgotten"]),
+    (Kind::Refuse, &["link-refused"]),
+    (Kind::SlowDisk, &["disk-slow"]),
+    (Kind::StalledDisk, &["disk-stall"]),
+    (Kind::FullDisk, &["disk-out-of-space"]),
+    (
+        Kind::DiskErrors,
+        &["disk-read-error", "disk-write-error", "disk-sync-error"],
+    ),
+    (Kind::Drift, &["clock-drift"]),
+    (Kind::Jump, &["clock-jump"]),
+    (Kind::WallBump, &["clock-bump"]),
+    (Kind::WallStrobe, &["clock-strobe"]),
+    (Kind::Join, &["member-joined"]),
+    (Kind::Leave, &["member-left"]),
+    (Kind::Remove, &["member-removed"]),
+    (Kind::Wipe, &["disk-wiped"]),
+    (Kind::StaleImage, &["disk-stale-image"]),
+];
+
+/// A swarm draws what it likes; that each kind works is shown one by one. (Disks that rot or lie end nodes: the scenario `rot`.)
+fn every_kind_of_fault_strikes_and_is_survived<M: Simulator>() {
+    let drawn: BTreeSet<Kind> = STRIKES.iter().map(|(kind, _)| *kind).collect();
+    assert!(Kind::SURVIVABLE.iter().all(|kind| drawn.contains(kind)));
+    for (kind, counters) in STRIKES {
+        let options = Options {
+            reserve: 2,
+            faults: vec![(kind, 1)],
+            fault_every: secs(2),
+            fault_lasts: secs(1),
+            ..Options::none(5)
+        };
+        in_cluster::<M, _>(Seed::new(1), options, Keep::Last(60), |cluster| {
+            let machines: Vec<HostId> = (1..=7).map(HostId::new).collect();
+            let mut plan = Schedule::new(&cluster.options().clone(), &machines, Seed::new(1));
+            let acknowledged = suffer_and_write(cluster, &mut plan, 10);
+            assert!(acknowledged > 0, "{}: nothing was written", kind.name());
+            cluster.heal();
+            let converged = cluster.converge(secs(120));
+            converged.unwrap_or_else(|reason| panic!("{}: {reason}", kind.name()));
+            cluster.assert_sound();
+            let fired = cluster.world().fired();
+            assert!(
+                counters.iter().any(|counter| fired.contains_key(counter)),
+                "{} did not strike: {fired:?}",
+                kind.name()
+            );
+        });
+    }
 }
 
 /// Which seeds the swarms run: a few, among them those that once lost a promise to a failing sync; or as many as one likes with

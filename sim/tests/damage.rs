@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use quorate::runtime::{Disk, Found};
 use quorate_sim::disk::Image;
+use quorate_sim::faults::MemberChange;
 use quorate_sim::liveness::Presence;
 use quorate_sim::prelude::*;
 use quorate_sim::simulator::Simulator;
+use quorate_sim::world::Outcome;
 
 /// What a node that does not start says.
 fn refusal<M: Simulator>(cluster: &Cluster<'_, M>, number: u16) -> String {

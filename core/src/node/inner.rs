@@ -360,17 +360,22 @@ impl<R: Runtime> Inner<R> {
         Some(clock)
     }
 
+    /// Tells whom this node has nothing to do with any more, but for those of a view that it told of before.
+    pub(super) fn tell_shunned(&self, told: Option<&MemberView>) {
+        for removed in self.view().get().tombstones.keys() {
+            if !told.is_some_and(|told| told.tombstones.contains_key(removed)) {
+                R::observe(|| Event::Shunned { node: removed.0 });
+            }
+        }
+    }
+
     /// Judges and dials by `view` from now on, if it is newer than what is known.
     pub(super) fn take_view(&self, view: MemberView) {
         let known = self.view().get();
         let changed = !same_members(&view, &known);
         let index = view.index.0;
         if self.view().offer(view) && changed {
-            for removed in self.view().get().tombstones.keys() {
-                if !known.tombstones.contains_key(removed) {
-                    R::observe(|| Event::Shunned { node: removed.0 });
-                }
-            }
+            self.tell_shunned(Some(&known));
             self.changed_at.store(index, Ordering::Relaxed);
             self.replica.peers().forget_removed();
             if let Err(error) = self.files.keep_view(&self.view().get()) {

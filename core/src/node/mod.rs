@@ -154,6 +154,7 @@ impl<R: Runtime> Node<R> {
             origin.inhabitant,
             origin.authority,
         ));
+        inner.tell_shunned(None);
         inner.learn_members();
         let mut node = Self {
             client_address: client_listener.local_address(),

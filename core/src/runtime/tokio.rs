@@ -479,11 +479,16 @@ impl Disk for StdDisk {
     }
 
     fn create_directory(&self, directory: &Path) -> io::Result<()> {
+        let made: Vec<&Path> = directory
+            .ancestors()
+            .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
+            .collect();
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(directory)?;
-        Self::sync_directory_of(directory)
+        // One that was made on the way must outlive a loss of power too, or all below it goes.
+        made.into_iter().try_for_each(Self::sync_directory_of)
     }
 
     fn remove_directory(&self, directory: &Path) -> io::Result<()> {

@@ -323,6 +323,10 @@ impl State {
         length: usize,
     ) -> Result<(), Failure> {
         self.admit(generation, Operation::Write)?;
+        if self.faults.write_error.fires(&mut self.rng) {
+            self.count(DiskFault::WriteError);
+            return Err(Failure::Faulty);
+        }
         self.find_room(inode, length)?;
         self.image
             .file_mut(inode)
@@ -356,6 +360,14 @@ impl State {
     ) -> Result<(), Failure> {
         self.admit(generation, Operation::Sync)?;
         self.used.syncs += 1;
+        if self.faults.ignored_sync.fires(&mut self.rng) {
+            self.count(DiskFault::IgnoredSync);
+            return Ok(());
+        }
+        if self.faults.sync_error.fires(&mut self.rng) {
+            self.count(DiskFault::SyncError);
+            return Err(Failure::Faulty);
+        }
         self.image.sync_directory(directory);
         Ok(())
     }

@@ -47,13 +47,15 @@ pub struct Planned {
 }
 
 impl Schedule {
-    /// The plan of a run over these nodes.
+    /// The plan of a run over these nodes. Those behind the first so many that the cluster has are in reserve: what the cluster
+    /// can spare is counted without them.
     #[must_use]
     pub fn new(options: &Options, nodes: &[HostId], seed: Seed) -> Self {
+        let members = nodes.len().min(options.nodes.into());
         Self {
             rng: seed.labelled("schedule").rng(),
             nodes: nodes.to_vec(),
-            atlas: Atlas::new(nodes, seed),
+            atlas: Atlas::new(&nodes[..members], seed),
             kinds: options.faults.clone(),
             every: options.fault_every,
             lasts: options.fault_lasts,
@@ -363,6 +365,20 @@ mod tests {
                 .collect();
             assert_eq!(hit, atlas.damageable().collect());
             assert_eq!(hit.len(), atlas.spare_failures());
+        }
+        let with_reserve = Options {
+            nodes: 3,
+            ..damaging.clone()
+        };
+        for seed in (1..20).map(Seed::new) {
+            let plan = Schedule::new(&with_reserve, &nodes, seed).take(100);
+            let voters = Atlas::new(&nodes[..3], seed);
+            for planned in plan {
+                assert!(
+                    matches!(planned.fault, Fault::Damage(damage) if voters.may_damage(damage.host())),
+                    "machines in reserve spare nobody: {planned:?}"
+                );
+            }
         }
         let alone = Schedule::new(&damaging, &nodes[..1], Seed::new(1)).next();
         assert_eq!(alone, None, "a single node has nothing to spare");

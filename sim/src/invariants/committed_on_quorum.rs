@@ -88,7 +88,7 @@ mod tests {
         ledger.note(HostId::new(1), &super::super::flushed((1, 8)));
         ledger.note(HostId::new(2), &super::super::flushed((1, 9)));
         ledger.forget(HostId::new(1));
-        let mut applied = |index| {
+        let applied = |index| {
             CommittedOnQuorum.check(&Seen {
                 host: HostId::new(2),
                 event: &Event::Applied {

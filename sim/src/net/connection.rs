@@ -211,17 +211,15 @@ impl Connection {
         flow.wake_writer();
     }
 
-    /// How many bytes `side` may write at `now`; none when it has to wait for its peer to read.
-    pub(super) fn room(
-        &self,
-        side: Side,
-        now: Duration,
-        waker: &Waker,
-    ) -> io::Result<Option<usize>> {
+    /// Whether `side` learns by `now` that the connection was reset, if its peer's machine can tell it.
+    pub(super) fn is_reset(&self, side: Side, now: Duration) -> bool {
+        let state = self.state();
+        !state.silent && state.resets[side.index()].is_some_and(|due| due <= now)
+    }
+
+    /// How many bytes `side` may write; none when it has to wait for its peer to read.
+    pub(super) fn room(&self, side: Side, waker: &Waker) -> io::Result<Option<usize>> {
         let mut state = self.state();
-        if !state.silent && state.resets[side.index()].is_some_and(|due| due <= now) {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
         let flow = &mut state.flows[side.index()];
         if flow.end_due.is_some() {
             return Err(io::ErrorKind::BrokenPipe.into());

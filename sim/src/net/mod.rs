@@ -250,6 +250,11 @@ impl Network {
             .is_some_and(|disk| !disk.is_powered())
     }
 
+    /// Whether nothing comes through to `side` just now.
+    fn is_deaf(&self, connection: &Connection, side: Side) -> bool {
+        self.is_blocked(connection.host(side.peer()), connection.host(side))
+    }
+
     /// Whether nothing comes through to `side` just now; then `waker` is woken when the rules change.
     fn is_closed_to(&self, connection: &Connection, side: Side, waker: &Waker) -> bool {
         let (from, to) = (connection.host(side.peer()), connection.host(side));

@@ -180,7 +180,13 @@ impl<S: AsyncWrite + Unpin, T: Time> AsyncWrite for Linked<S, T> {
         if this.network.is_dark(this.connection.host(this.side)) {
             return Poll::Pending;
         }
-        let Some(room) = this.connection.room(this.side, now, context.waker())? else {
+        // Behind a cut it is no news: like a kernel's, the buffer takes what it has room for.
+        if this.connection.is_reset(this.side, now)
+            && !this.network.is_deaf(&this.connection, this.side)
+        {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let Some(room) = this.connection.room(this.side, context.waker())? else {
             return Poll::Pending;
         };
         let bytes = &bytes[..bytes.len().min(room)];
