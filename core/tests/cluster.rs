@@ -12,9 +12,13 @@ use std::time::Duration;
 
 use quorate::config::Beginning;
 use quorate::node::{Invitation, Node, Wipe, join};
-use quorate::proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest};
+use quorate::proto::etcdserverpb::request_op::Request;
+use quorate::proto::etcdserverpb::{
+    DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+};
 use quorate::proto::join::RoleWanted;
 use quorate::proto::store::command::Body;
+use quorate::raft::proposer::ProposeError;
 use quorate::raft::replica::Replica;
 use quorate::runtime::Runtime as _;
 use quorate::runtime::tokio::TokioRuntime;
@@ -190,6 +194,77 @@ async fn an_answer_larger_than_any_request_comes_back_through_a_follower() {
     for node in nodes {
         node.stop().await;
     }
+}
+
+/// So many transactions, each within the one before, around a put.
+fn nested(levels: usize) -> Body {
+    let operation = |request| RequestOp {
+        request: Some(request),
+    };
+    let innermost = PutRequest {
+        key: "nested".into(),
+        value: "innermost".into(),
+        ..PutRequest::default()
+    };
+    let within = |operation: RequestOp| TxnRequest {
+        success: vec![operation],
+        ..TxnRequest::default()
+    };
+    let mut txn = within(operation(Request::RequestPut(innermost)));
+    for _ in 1..levels {
+        txn = within(operation(Request::RequestTxn(txn)));
+    }
+    Body::Txn(txn)
+}
+
+/// A decoder takes a hundred nested messages: what is deeper would be written and then end every node that reads it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_nest_as_deep_as_every_node_can_read_and_no_deeper() {
+    let directory = tempfile::tempdir().unwrap();
+    let nodes = three(directory.path()).await;
+    let (leader, follower) = leader_and_follower(&nodes);
+    for node in [leader, follower] {
+        for levels in [1, 2, 31, 32] {
+            let answer = node.replica().command(nested(levels)).await;
+            assert!(
+                matches!(answer, Ok(Response::Txn(_))),
+                "{levels}: {answer:?}"
+            );
+        }
+        for levels in 33..60 {
+            let answer = node.replica().command(nested(levels)).await;
+            assert!(
+                !matches!(answer, Ok(Response::Txn(_))),
+                "{levels}: {answer:?}"
+            );
+        }
+        let after = node.replica().command(put("after", "value")).await;
+        assert!(matches!(after, Ok(Response::Put(_))), "{after:?}");
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+/// T5: what is on its way is bounded, whether or not anybody waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_that_nobody_waits_for_any_more_take_room_until_they_are_done() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut nodes = three(directory.path()).await;
+    let lonely = nodes.pop().unwrap();
+    for node in nodes {
+        node.stop().await;
+    }
+    let value = "v".repeat(1 << 20);
+    let mut refused = false;
+    for number in 0..200 {
+        let put = put(&format!("large/{number}"), &value);
+        let given_up = lonely.replica().command(put);
+        let outcome = tokio::time::timeout(Duration::from_millis(1), given_up).await;
+        refused |= matches!(outcome, Ok(Err(ProposeError::Overloaded)));
+    }
+    assert!(refused, "200 MiB are on their way");
+    lonely.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -101,6 +101,8 @@ struct Waiting {
     command: Bytes,
     deadline: Instant,
     answer: oneshot::Sender<Result<Response, ProposeError>>,
+    /// Taken until the command is on its way no more, whether or not somebody still waits for its answer.
+    _room: Room,
 }
 
 /// While it is on, a leader adds no commands to its log: they wait for the next leader, as if nobody led.
@@ -168,13 +170,16 @@ impl<R: Runtime> Proposer<R> {
     /// See [`ProposeError`]: only [`ProposeError::Unknown`] leaves open whether it takes effect.
     pub async fn propose(&self, command: &store::Command) -> Result<Response, ProposeError> {
         let command = Bytes::from(command.encode_to_vec());
-        let _room = self.shared.room(command.len())?;
+        // What the replicas could not read must never come into the log: it would end all of them.
+        check(&command).map_err(|error| ProposeError::Refused(error.to_string()))?;
+        let room = self.shared.room(command.len())?;
         let deadline = R::now() + self.shared.patience;
         let (answer, answered) = oneshot::channel();
         self.shared.lane().waiting.push(Waiting {
             command,
             deadline,
             answer,
+            _room: room,
         });
         Shared::start_batch(&self.shared);
         match timeout::<R, _>(self.shared.patience, answered).await {
@@ -403,6 +408,18 @@ mod tests {
             command: Bytes::from(vec![0; bytes]),
             deadline: Instant::default(),
             answer: oneshot::channel().0,
+            _room: room(),
+        }
+    }
+
+    fn room() -> Room {
+        let one = || {
+            let semaphore = Arc::new(Semaphore::new(1));
+            semaphore.try_acquire_owned().expect("it is there")
+        };
+        Room {
+            _command: one(),
+            _bytes: one(),
         }
     }
 

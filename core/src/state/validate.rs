@@ -18,6 +18,10 @@ pub const TXN_OPERATIONS: usize = 128;
 /// Operations and compares that it may have with all that is nested in it. etcd knows no such limit: there, what fits into one
 /// request can nest a hundred thousand, each of which may read the whole keyspace while every node waits.
 pub(super) const NESTED_OPERATIONS: usize = 4096;
+/// Transactions within transactions, the outermost counted. Each is two messages deep, and a decoder takes a hundred at most,
+/// with the envelopes that a command and its answer travel in: what is nested deeper could be written into the log and never be
+/// read again. etcd knows no such limit, and nobody nests by hand.
+pub(super) const NESTED_TRANSACTIONS: usize = 32;
 
 /// A range needs a key and a sort order that exists.
 pub fn range(request: &RangeRequest) -> Result<(), Rejection> {
@@ -51,7 +55,7 @@ pub fn delete_range(request: &DeleteRangeRequest) -> Result<(), Rejection> {
 /// A transaction is small enough, each operation is well formed, and no branch modifies a key twice.
 pub fn txn(request: &TxnRequest) -> Result<(), Rejection> {
     let mut total = NESTED_OPERATIONS;
-    shape(request, TXN_OPERATIONS, &mut total)?;
+    shape(request, TXN_OPERATIONS, NESTED_TRANSACTIONS, &mut total)?;
     touched(&request.success)?;
     touched(&request.failure)?;
     Ok(())
@@ -66,8 +70,14 @@ fn key(key: &[u8]) -> Result<(), Rejection> {
 }
 
 /// Compares and both branches are counted each, the largest counts, and what is nested shares what is `allowed` beyond it.
-/// All together take from `total`.
-fn shape(request: &TxnRequest, allowed: usize, total: &mut usize) -> Result<(), Rejection> {
+/// All together take from `total`. No more than so many `levels` are nested.
+fn shape(
+    request: &TxnRequest,
+    allowed: usize,
+    levels: usize,
+    total: &mut usize,
+) -> Result<(), Rejection> {
+    let levels = levels.checked_sub(1).ok_or(Rejection::TooManyOperations)?;
     let lengths = [
         request.compare.len(),
         request.success.len(),
@@ -92,7 +102,7 @@ fn shape(request: &TxnRequest, allowed: usize, total: &mut usize) -> Result<(), 
             Some(Request::RequestRange(request)) => range(request),
             Some(Request::RequestPut(request)) => put(request),
             Some(Request::RequestDeleteRange(request)) => delete_range(request),
-            Some(Request::RequestTxn(request)) => shape(request, left, total),
+            Some(Request::RequestTxn(request)) => shape(request, left, levels, total),
             None => Err(Rejection::KeyNotFound),
         })
 }
