@@ -35,6 +35,15 @@ pub enum ClockTrouble {
     Strobe(Strobe),
 }
 
+/// How a machine's clocks are wrong by themselves, which nobody heals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClockError {
+    /// By so many milliseconds its wall time is off from the start.
+    pub millis: i64,
+    /// By so many millionths both run too fast.
+    pub per_million: i32,
+}
+
 /// A trouble that began, to end it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClockTroubleId(u64);
@@ -45,6 +54,8 @@ pub struct MachineClock {
     /// What the monotonic clock showed when its rate last changed, and when that was.
     shown: Duration,
     at: Duration,
+    /// What is wrong with them by themselves.
+    built: ClockError,
     /// By how many millionths it is too fast by itself.
     own_drift: i32,
     wall_offset_millis: i64,
@@ -61,12 +72,23 @@ impl MachineClock {
         Self {
             shown: Duration::ZERO,
             at: Duration::ZERO,
+            built: ClockError {
+                millis: 0,
+                per_million: 0,
+            },
             own_drift: 0,
             wall_offset_millis: 0,
             strobe: None,
             troubles: BTreeMap::new(),
             begun: 0,
         }
+    }
+
+    /// Makes them wrong by themselves: before the machine is used.
+    pub fn build(&mut self, error: ClockError) {
+        self.built = error;
+        self.own_drift = error.per_million;
+        self.wall_offset_millis = error.millis;
     }
 
     /// How many of its microseconds a second takes.
@@ -167,14 +189,15 @@ impl MachineClock {
         self.strobe = strobe;
     }
 
-    /// All troubles end: wall time is right again and the rate, too; the monotonic clock keeps what it has gained or lost.
+    /// All troubles end: wall time is as right again as the machine has it by itself, and the rate, too; the monotonic clock keeps
+    /// what it has gained or lost.
     pub fn heal(&mut self, elapsed: Duration) {
         self.reach(elapsed);
         self.troubles.clear();
-        self.drift(elapsed, 0);
+        self.drift(elapsed, self.built.per_million);
         let ahead = i128::try_from(self.shown.as_millis()).unwrap_or(0)
             - i128::try_from(elapsed.as_millis()).unwrap_or(0);
-        self.wall_offset_millis = i64::try_from(-ahead).unwrap_or(0);
+        self.wall_offset_millis = self.built.millis + i64::try_from(-ahead).unwrap_or(0);
         self.strobe = None;
     }
 }
@@ -195,6 +218,27 @@ mod tests {
 
     const fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn what_is_wrong_by_itself_outlasts_a_heal() {
+        let mut clock = MachineClock::new();
+        let right = clock.wall(Duration::ZERO);
+        clock.build(ClockError {
+            millis: -5_000,
+            per_million: 100_000,
+        });
+        assert_eq!(right.millis() - clock.wall(Duration::ZERO).millis(), 5_000);
+        assert_eq!(clock.now(secs(10)).since_start(), secs(11));
+        clock.begin(secs(10), ClockTrouble::Bump(60_000));
+        clock.heal(secs(10));
+        let healed = clock.wall(secs(10)).millis();
+        assert_eq!(healed, right.millis() + 10_000 - 5_000);
+        assert_eq!(
+            clock.now(secs(20)).since_start(),
+            secs(22),
+            "at its own rate"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use quorate::raft::config::Trimming;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
+use crate::clock::ClockError;
 use crate::disk::DiskSpeed;
 use crate::faults::Kind;
 use crate::seed::Seed;
@@ -25,6 +26,8 @@ pub struct Options {
     pub reserve: u16,
     /// The speed of each node's disk, in the order of nodes.
     pub disks: Vec<DiskSpeed>,
+    /// How wrong each node's clocks are by themselves, in the order of nodes; none where all are right.
+    pub clocks: Vec<ClockError>,
     /// A message between machines takes at least this long.
     pub delay_least: Duration,
     /// And at most this long.
@@ -52,6 +55,7 @@ impl Options {
         Self {
             nodes,
             reserve: 0,
+            clocks: Vec::new(),
             disks: vec![DiskSpeed::syncing_in(Duration::from_millis(1)); nodes.into()],
             delay_least: Duration::from_micros(200),
             delay_most: Duration::from_millis(2),
@@ -107,10 +111,25 @@ impl Options {
             fault_every: every,
             fault_lasts: lasts,
             drift_per_million: drift,
-            // Of a stream of its own: what was drawn before it stays.
+            // Of streams of their own: what was drawn before them stays.
+            clocks: Self::clocks(nodes, seed),
             buggify: seed.labelled("buggify").rng().random_bool(0.75),
             ..Self::drawn(nodes, &mut rng)
         }
+    }
+
+    /// Half of all clusters have clocks that are up to twenty minutes off, so that two of them are less than the hour apart for
+    /// which certificates are back-dated, and drift as quartz does.
+    fn clocks(nodes: u16, seed: Seed) -> Vec<ClockError> {
+        let mut rng = seed.labelled("clocks").rng();
+        if rng.random_bool(0.5) {
+            return Vec::new();
+        }
+        let error = |_| ClockError {
+            millis: rng.random_range(-1_200_000..=1_200_000),
+            per_million: rng.random_range(-100..=100),
+        };
+        (0..nodes).map(error).collect()
     }
 
     /// Machines and links of drawn speeds, no fault.
@@ -156,6 +175,10 @@ impl fmt::Display for Options {
         write!(f, "nodes={} reserve={} syncs=", self.nodes, self.reserve)?;
         for (index, disk) in self.disks.iter().enumerate() {
             write!(f, "{}{:?}", if index == 0 { "" } else { "," }, disk.sync)?;
+        }
+        for (index, clock) in self.clocks.iter().enumerate() {
+            let before = if index == 0 { " clocks=" } else { "," };
+            write!(f, "{before}{}ms{:+}ppm", clock.millis, clock.per_million)?;
         }
         write!(f, " delay={:?}..{:?} ", self.delay_least, self.delay_most)?;
         if let Some((one, other, longer)) = self.long_link {

@@ -11,6 +11,7 @@ mod access;
 mod cables;
 mod clients;
 mod measure;
+mod memory;
 mod refusals;
 #[path = "../running/mod.rs"]
 mod running;

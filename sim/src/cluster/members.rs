@@ -27,6 +27,8 @@ const ASKED_AGAIN: Duration = Duration::from_secs(20);
 const AILING: Duration = Duration::from_secs(10);
 /// What a machine is told whose line has been used.
 const USED_UP: &str = "used up";
+/// What a machine is told if a member has its name: it has been admitted before, and lost that with its disk.
+const TAKEN: &str = "is taken";
 /// What is counted when a node has found that its disk does not hold what it should.
 const FOUND: &str = "damage-found";
 
@@ -301,9 +303,11 @@ impl<M: Simulator> Cluster<'_, M> {
         let (host, desk) = (wish.host, Arc::clone(&self.desk));
         let what = wish.what;
         // Admitted, it lost its power before it had written that down: it needs another line.
-        if self.refusal(host).is_some_and(|why| why.contains(USED_UP)) {
+        let refused = |with| self.refusal(host).is_some_and(|why| why.contains(with));
+        if refused(USED_UP) {
             guard(&self.desk).own.remove(&host);
         }
+        let namesake = refused(TAKEN).then(|| host.to_string());
         let asking = async move {
             match what {
                 Wanted::Join => lay_out_line(&inner, host, &desk).await,
@@ -311,6 +315,9 @@ impl<M: Simulator> Cluster<'_, M> {
                 Wanted::Remove(id) => remove(&inner, id).await,
                 Wanted::Replace(id) => {
                     let removed = remove(&inner, id).await;
+                    if let Some(name) = namesake {
+                        remove_named(&inner, &name).await;
+                    }
                     let has_line = guard(&desk).own.contains_key(&host);
                     removed && (has_line || lay_out_line(&inner, host, &desk).await)
                 }
@@ -334,4 +341,12 @@ async fn remove<R: Runtime>(inner: &Inner<R>, id: u64) -> bool {
         force: true,
     };
     inner.remove(request).await.is_ok()
+}
+
+/// Removes what was admitted under a name and is gone.
+async fn remove_named<R: Runtime>(inner: &Inner<R>, name: &str) {
+    let view = inner.view().get();
+    for row in view.members.values().filter(|row| row.name == name) {
+        let _asked_again = remove(inner, row.id).await;
+    }
 }

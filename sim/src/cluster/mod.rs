@@ -106,6 +106,9 @@ impl<'world, M: Simulator> Cluster<'world, M> {
                 }),
             );
             world.machine(host).disk().set_speed(*speed);
+            if let Some(error) = options.clocks.get(usize::from(host.number()) - 1) {
+                world.machine(host).clock().build(*error);
+            }
             if host.number() > options.nodes {
                 guard(&desk).later.insert(host);
             }
