@@ -48,6 +48,14 @@ pub struct ClockError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClockTroubleId(u64);
 
+impl ClockTroubleId {
+    /// The trouble of this number; a world gives each of a machine's another one.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// The clocks of one machine.
 #[derive(Debug, Clone)]
 pub struct MachineClock {

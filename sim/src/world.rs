@@ -1,7 +1,8 @@
 //! A world of machines: what can be done to them, and time that is ours to spend.
 //!
 //! [`World`] is what a scenario needs and what real processes can offer as well, each in its own way, or say that they
-//! cannot; [`SimulatedTime`] is what only a simulation has. [`Simulation`] is both, over either simulator.
+//! cannot; faults are put into any of them. [`SimulatedTime`] is what only a simulation has, and no fault asks for it.
+//! [`Simulation`] is both, over either simulator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,8 +13,8 @@ use std::time::Duration;
 use quorate::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use crate::clock::ClockTroubleId;
-use crate::disk::{CrashMode, Image, TroubleId, seed_sqlite};
+use crate::clock::{ClockTrouble, ClockTroubleId};
+use crate::disk::{CrashMode, Image, Trouble, TroubleId, seed_sqlite};
 use crate::host::HostId;
 use crate::invariants::Witness;
 use crate::machine::{Ambient, Life, Machine};
@@ -36,28 +37,191 @@ pub enum Outcome {
     Unsupported,
 }
 
+/// A pause of a process, to end it and no later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PauseId(u64);
+
+impl PauseId {
+    /// The pause of this number; a world gives each of a machine's pauses another one.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// What a disk held at some moment, to put it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ImageId(u64);
+
+impl ImageId {
+    /// The image of this number; a world gives each another one.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// What is done later by itself.
+#[derive(Debug, Clone)]
+pub enum Later {
+    /// Rules are taken back.
+    Mend(Vec<RuleId>),
+    /// A machine is started.
+    Start(HostId),
+    /// The power of a machine goes and comes back over this older image of its disk.
+    PutBack(HostId, ImageId),
+    /// The power of a machine goes and comes back.
+    Reboot(HostId),
+    /// A machine is resumed, if it is still this pause.
+    Resume(HostId, PauseId),
+    /// A trouble of a disk ends.
+    EndDiskTrouble(HostId, TroubleId),
+    /// A trouble of a clock ends.
+    EndClockTrouble(HostId, ClockTroubleId),
+}
+
 /// Machines and links that can be made to fail.
+///
+/// Every world has processes and keeps an agenda, by which faults end; what else it cannot do it leaves as it stands here.
+/// What begins something that is taken back by itself answers an id as well, which is there if it is installed.
 pub trait World {
     /// Starts the software of a machine.
     fn start(&mut self, host: HostId) -> Outcome;
-    /// Cuts the power of a machine; what its disk had not synced survives in this mode.
-    fn crash(&mut self, host: HostId, mode: CrashMode) -> Outcome;
     /// Kills the process; the machine stays, and its kernel says goodbye on its connections.
     fn kill(&mut self, host: HostId) -> Outcome;
     /// Stops the process without ending it.
-    fn pause(&mut self, host: HostId) -> Outcome;
+    fn pause(&mut self, host: HostId) -> (Outcome, Option<PauseId>);
     /// Lets a paused process go on.
     fn resume(&mut self, host: HostId) -> Outcome;
-    /// Replaces the disk of a machine that is down by an empty one.
-    fn wipe(&mut self, host: HostId) -> Outcome;
-    /// Puts rules on links; they can be taken back by what is answered.
-    fn cut(&mut self, rules: Vec<Rule>) -> (Outcome, Vec<RuleId>);
-    /// Takes rules back.
-    fn mend(&mut self, rules: &[RuleId]) -> Outcome;
-    /// Takes back every fault of links, clocks and disks, and resumes what is paused. What is down stays down.
-    fn heal(&mut self) -> Outcome;
+    /// Lets a paused process go on, unless it has gone on since that pause and is in another one.
+    fn end_pause(&mut self, host: HostId, pause: PauseId) -> Outcome;
     /// Whether a machine's process runs.
     fn is_running(&self, host: HostId) -> bool;
+    /// Takes back every fault of links, clocks and disks, and resumes what is paused. What is down stays down.
+    fn heal(&mut self) -> Outcome;
+
+    /// Does something later, as [`carry_out`](World::carry_out) does it. There is no world that cannot: every fault ends by it.
+    fn later(&mut self, delay: Duration, what: Later);
+    /// Writes down that a fault fired, and counts it. A fault that is not counted has not happened, to who reads the report.
+    fn count(&mut self, place: Place, fault: &'static str, detail: String);
+
+    /// Does what was to be done later: for a world to call when it is due.
+    fn carry_out(&mut self, what: Later) -> Outcome {
+        match what {
+            Later::Mend(rules) => self.mend(&rules),
+            Later::Start(host) => self.start(host),
+            Later::PutBack(host, image) => self.restore_disk(host, image),
+            Later::Reboot(host) => self.reboot(host),
+            Later::Resume(host, pause) => self.end_pause(host, pause),
+            Later::EndDiskTrouble(host, trouble) => self.end_disk_trouble(host, trouble),
+            Later::EndClockTrouble(host, trouble) => self.end_clock_trouble(host, trouble),
+        }
+    }
+
+    /// Cuts the power of a machine; what its disk had not synced survives in this mode.
+    fn crash(&mut self, _host: HostId, _mode: CrashMode) -> Outcome {
+        Outcome::Unsupported
+    }
+
+    /// Cuts the power of a machine that runs, and starts it again over what its disk holds.
+    fn reboot(&mut self, host: HostId) -> Outcome {
+        match self.crash(host, CrashMode::Nothing) {
+            Outcome::Installed => self.start(host),
+            outcome => outcome,
+        }
+    }
+
+    /// Lights a fuse: the power of a machine that runs goes at the write, sync or rename after so many others, and the machine
+    /// is started again when it has been `dark` for so long.
+    fn light_fuse(&mut self, _host: HostId, _operations: u64, _dark: Duration) -> Outcome {
+        Outcome::Unsupported
+    }
+
+    /// Puts rules on links; they can be taken back by what is answered.
+    fn cut(&mut self, _rules: Vec<Rule>) -> (Outcome, Vec<RuleId>) {
+        (Outcome::Unsupported, Vec::new())
+    }
+
+    /// Takes rules back.
+    fn mend(&mut self, _rules: &[RuleId]) -> Outcome {
+        Outcome::Unsupported
+    }
+
+    /// Resets the connections between two machines, so that both ends learn it, and counts that with how many there were.
+    fn reset(&mut self, _one: HostId, _other: HostId) -> Outcome {
+        Outcome::Unsupported
+    }
+
+    /// Lets a machine forget its connections with another, which is told nothing, and counts that with how many there were.
+    fn half_open(&mut self, _forgetful: HostId, _other: HostId) -> Outcome {
+        Outcome::Unsupported
+    }
+
+    /// Something goes wrong with the disk of a machine that runs, beside what is wrong already.
+    fn begin_disk_trouble(
+        &mut self,
+        _host: HostId,
+        _trouble: Trouble,
+    ) -> (Outcome, Option<TroubleId>) {
+        (Outcome::Unsupported, None)
+    }
+
+    /// One trouble of a disk ends and no other. Nothing happens when a heal has ended it before.
+    fn end_disk_trouble(&mut self, _host: HostId, _trouble: TroubleId) -> Outcome {
+        Outcome::Unsupported
+    }
+
+    /// Lets the next operation on the disk of a machine that runs take so much longer.
+    fn stall_disk(&mut self, _host: HostId, _time: Duration) -> Outcome {
+        Outcome::Unsupported
+    }
+
+    /// How many bytes the disk of a machine that runs stores.
+    ///
+    /// # Errors
+    /// With what became of the question, when that cannot be told.
+    fn stored(&self, _host: HostId) -> Result<u64, Outcome> {
+        Err(Outcome::Unsupported)
+    }
+
+    /// Turns so many bits of a file of a machine, for good, and writes down which file it was. The number is counted around the
+    /// files that there are.
+    fn rot(&mut self, _host: HostId, _file: usize, _bits: u32) -> Outcome {
+        Outcome::Unsupported
+    }
+
+    /// Replaces the disk of a machine that is down by an empty one.
+    fn wipe(&mut self, _host: HostId) -> Outcome {
+        Outcome::Unsupported
+    }
+
+    /// Keeps what the disk of a machine would hold if its power went now, to put that back once; a heal forgets it.
+    fn save_disk(&mut self, _host: HostId) -> (Outcome, Option<ImageId>) {
+        (Outcome::Unsupported, None)
+    }
+
+    /// Cuts the power of a machine and starts it over an older image of its disk, which owes nothing of what it promised since.
+    fn restore_disk(&mut self, _host: HostId, _image: ImageId) -> Outcome {
+        Outcome::Unsupported
+    }
+
+    /// From here on until it is replaced the disk of a machine may hold anything, and owes nothing of what it promises. Nobody is
+    /// told where nobody holds nodes to their promises.
+    fn doubt(&mut self, _host: HostId) {}
+
+    /// Something goes wrong with the clocks of a machine, beside what is wrong already.
+    fn begin_clock_trouble(
+        &mut self,
+        _host: HostId,
+        _trouble: ClockTrouble,
+    ) -> (Outcome, Option<ClockTroubleId>) {
+        (Outcome::Unsupported, None)
+    }
+
+    /// One trouble of clocks ends and no other. Nothing happens when a heal has ended it before.
+    fn end_clock_trouble(&mut self, _host: HostId, _trouble: ClockTroubleId) -> Outcome {
+        Outcome::Unsupported
+    }
 }
 
 /// Time that goes on only when it is told to.
@@ -100,25 +264,6 @@ struct Boot {
     tasks: mpsc::UnboundedReceiver<MachineFuture>,
 }
 
-/// What is done later by itself.
-#[derive(Debug, Clone)]
-pub enum Later {
-    /// Rules are taken back.
-    Mend(Vec<RuleId>),
-    /// A machine is started.
-    Start(HostId),
-    /// The power of a machine goes and comes back over this older image of its disk.
-    PutBack(HostId, Box<Image>),
-    /// The power of a machine goes and comes back.
-    Reboot(HostId),
-    /// A machine is resumed, if it is still the pause of this number.
-    Resume(HostId, u64),
-    /// A trouble of a disk ends.
-    EndDiskTrouble(HostId, TroubleId),
-    /// A trouble of a clock ends.
-    EndClockTrouble(HostId, ClockTroubleId),
-}
-
 /// A simulated world over the simulator `M`.
 pub struct Simulation<M: Simulator> {
     simulator: M,
@@ -129,6 +274,9 @@ pub struct Simulation<M: Simulator> {
     slots: BTreeMap<HostId, Slot>,
     agenda: BTreeMap<(Duration, u64), Later>,
     planned: u64,
+    /// Images of disks that are to be put back.
+    images: BTreeMap<(HostId, ImageId), Image>,
+    saved: u64,
     fired: BTreeMap<&'static str, u64>,
     /// Machines that are started again so long after their fuse has cut their power.
     restarts: BTreeMap<HostId, Duration>,
@@ -174,6 +322,8 @@ impl<M: Simulator> Simulation<M> {
             slots: BTreeMap::new(),
             agenda: BTreeMap::new(),
             planned: 0,
+            images: BTreeMap::new(),
+            saved: 0,
             fired: BTreeMap::new(),
             restarts: BTreeMap::new(),
             doubted: BTreeSet::new(),
@@ -306,12 +456,6 @@ impl<M: Simulator> Simulation<M> {
         self.until(bound, |_| answer.take())
     }
 
-    /// Does something later.
-    pub fn later(&mut self, delay: Duration, what: Later) {
-        self.planned += 1;
-        self.agenda.insert((self.now() + delay, self.planned), what);
-    }
-
     /// Cuts the power of a machine and starts it over an older image of its disk, which owes nothing of what it promised since.
     pub fn put_back(&mut self, host: HostId, image: Image) {
         let _ = self.crash(host, CrashMode::Nothing);
@@ -321,28 +465,10 @@ impl<M: Simulator> Simulation<M> {
         let _ = self.start(host);
     }
 
-    /// Cuts the power of a machine that runs, and starts it again over what its disk holds.
-    pub fn reboot(&mut self, host: HostId) {
-        if self.crash(host, CrashMode::Nothing) == Outcome::Installed {
-            let _ = self.start(host);
-        }
-    }
-
-    /// From here on until it is replaced the disk of a machine may hold anything, and owes nothing of what it promises.
-    pub fn doubt(&mut self, host: HostId) {
-        self.witness.excuse(host);
-        self.doubted.insert(host);
-    }
-
     /// Machines whose disks hold something else than they should, or may: put back to an older image, rotten, written wrongly.
     #[must_use]
     pub fn doubted(&self) -> &BTreeSet<HostId> {
         &self.doubted
-    }
-
-    /// Starts a machine again so long after its disk's fuse has cut its power.
-    pub fn start_when_dark(&mut self, host: HostId, delay: Duration) {
-        self.restarts.insert(host, delay);
     }
 
     /// Lets the named points of core make trouble, or not.
@@ -369,13 +495,6 @@ impl<M: Simulator> Simulation<M> {
         fired
     }
 
-    /// Counts and traces that a fault fired.
-    pub fn count(&mut self, place: Place, fault: &'static str, detail: String) {
-        *self.fired.entry(fault).or_default() += 1;
-        self.trace
-            .record(self.now(), place, fault, Detail::Text(detail));
-    }
-
     /// What tasks panicked with, with their machine.
     #[must_use]
     pub fn panics(&self) -> Vec<(HostId, String)> {
@@ -389,6 +508,35 @@ impl<M: Simulator> Simulation<M> {
         self.slots.values().flat_map(of).collect()
     }
 
+    /// A machine that is plugged in, or why nothing can be done to it.
+    fn plugged(&self, host: HostId) -> Result<&Arc<Machine>, Outcome> {
+        let slot = self.slots.get(&host);
+        slot.map(|slot| &slot.machine)
+            .ok_or(Outcome::Skipped("no such machine"))
+    }
+
+    /// A machine whose process runs, or why nothing can be done to it.
+    fn running(&self, host: HostId) -> Result<&Arc<Machine>, Outcome> {
+        let machine = self.plugged(host)?;
+        let runs = self.is_running(host);
+        runs.then_some(machine).ok_or(Outcome::Skipped("is down"))
+    }
+
+    /// Counts what was done to so many connections, if there were any.
+    fn count_connections(
+        &mut self,
+        one: HostId,
+        other: HostId,
+        fault: &'static str,
+        connections: usize,
+    ) -> Outcome {
+        if connections == 0 {
+            return Outcome::Skipped("no connection");
+        }
+        self.count(Place::Link(one, other), fault, connections.to_string());
+        Outcome::Installed
+    }
+
     fn step(&mut self) {
         self.keep_appointments();
         self.simulator.step();
@@ -399,21 +547,8 @@ impl<M: Simulator> Simulation<M> {
         while let Some(entry) = self.agenda.first_entry()
             && entry.key().0 <= self.simulator.elapsed()
         {
-            match entry.remove() {
-                Later::Mend(rules) => drop(self.mend(&rules)),
-                Later::Start(host) => drop(self.start(host)),
-                Later::PutBack(host, image) => self.put_back(host, *image),
-                Later::Reboot(host) => self.reboot(host),
-                Later::Resume(host, pause) => {
-                    if self.machine(host).pauses() == pause {
-                        let _ = self.resume(host);
-                    }
-                }
-                Later::EndDiskTrouble(host, trouble) => self.machine(host).disk().end(trouble),
-                Later::EndClockTrouble(host, trouble) => {
-                    self.machine(host).clock().end(self.now(), trouble);
-                }
-            }
+            let due = entry.remove();
+            let _ = self.carry_out(due);
         }
     }
 
@@ -565,16 +700,17 @@ impl<M: Simulator> World for Simulation<M> {
         Outcome::Installed
     }
 
-    fn pause(&mut self, host: HostId) -> Outcome {
-        let Some(slot) = self.slots.get_mut(&host) else {
-            return Outcome::Skipped("no such machine");
+    fn pause(&mut self, host: HostId) -> (Outcome, Option<PauseId>) {
+        let Some(slot) = self.slots.get(&host) else {
+            return (Outcome::Skipped("no such machine"), None);
         };
         if slot.running.is_none() || slot.machine.is_paused() {
-            return Outcome::Skipped("does not run");
+            return (Outcome::Skipped("does not run"), None);
         }
         slot.machine.pause();
+        let pause = PauseId(slot.machine.pauses());
         self.count(Place::Host(host), "pause", String::new());
-        Outcome::Installed
+        (Outcome::Installed, Some(pause))
     }
 
     fn resume(&mut self, host: HostId) -> Outcome {
@@ -591,6 +727,14 @@ impl<M: Simulator> World for Simulation<M> {
         Outcome::Installed
     }
 
+    fn end_pause(&mut self, host: HostId, pause: PauseId) -> Outcome {
+        match self.plugged(host) {
+            Ok(machine) if PauseId(machine.pauses()) == pause => self.resume(host),
+            Ok(_) => Outcome::Skipped("is not in this pause"),
+            Err(outcome) => outcome,
+        }
+    }
+
     fn wipe(&mut self, host: HostId) -> Outcome {
         let Some(slot) = self.slots.get_mut(&host) else {
             return Outcome::Skipped("no such machine");
@@ -604,6 +748,7 @@ impl<M: Simulator> World for Simulation<M> {
         // An older image would be of another member.
         self.agenda
             .retain(|_, later| !matches!(later, Later::PutBack(of, _) if *of == host));
+        self.images.retain(|(of, _), _| *of != host);
         self.count(Place::Host(host), "wipe", String::new());
         Outcome::Installed
     }
@@ -637,6 +782,7 @@ impl<M: Simulator> World for Simulation<M> {
         // What was to end by itself may; what was still to be destroyed is not.
         self.agenda
             .retain(|_, later| !matches!(later, Later::PutBack(..) | Later::Reboot(_)));
+        self.images.clear();
         for slot in self.slots.values() {
             slot.machine.clock().heal(now);
             slot.machine.disk().heal();
@@ -651,6 +797,135 @@ impl<M: Simulator> World for Simulation<M> {
         self.slots
             .get(&host)
             .is_some_and(|slot| slot.running.is_some())
+    }
+
+    fn later(&mut self, delay: Duration, what: Later) {
+        self.planned += 1;
+        self.agenda.insert((self.now() + delay, self.planned), what);
+    }
+
+    fn count(&mut self, place: Place, fault: &'static str, detail: String) {
+        *self.fired.entry(fault).or_default() += 1;
+        self.trace
+            .record(self.now(), place, fault, Detail::Text(detail));
+    }
+
+    fn light_fuse(&mut self, host: HostId, operations: u64, dark: Duration) -> Outcome {
+        match self.running(host) {
+            Ok(machine) => machine.disk().set_fuse(Some(operations)),
+            Err(outcome) => return outcome,
+        }
+        self.restarts.insert(host, dark);
+        Outcome::Installed
+    }
+
+    fn reset(&mut self, one: HostId, other: HostId) -> Outcome {
+        let reset = self.network.reset(one, other, self.now());
+        self.count_connections(one, other, "link-reset", reset)
+    }
+
+    fn half_open(&mut self, forgetful: HostId, other: HostId) -> Outcome {
+        let open = self.network.half_open(forgetful, other, self.now());
+        self.count_connections(forgetful, other, "link-half-open", open)
+    }
+
+    fn begin_disk_trouble(
+        &mut self,
+        host: HostId,
+        trouble: Trouble,
+    ) -> (Outcome, Option<TroubleId>) {
+        match self.running(host) {
+            Ok(machine) => {
+                let begun = machine.disk().begin(trouble);
+                (Outcome::Installed, Some(begun))
+            }
+            Err(outcome) => (outcome, None),
+        }
+    }
+
+    fn end_disk_trouble(&mut self, host: HostId, trouble: TroubleId) -> Outcome {
+        match self.plugged(host) {
+            Ok(machine) => machine.disk().end(trouble),
+            Err(outcome) => return outcome,
+        }
+        Outcome::Installed
+    }
+
+    fn stall_disk(&mut self, host: HostId, time: Duration) -> Outcome {
+        match self.running(host) {
+            Ok(machine) => machine.disk().stall(time),
+            Err(outcome) => return outcome,
+        }
+        Outcome::Installed
+    }
+
+    fn stored(&self, host: HostId) -> Result<u64, Outcome> {
+        self.running(host).map(|machine| machine.disk().stored())
+    }
+
+    fn rot(&mut self, host: HostId, file: usize, bits: u32) -> Outcome {
+        let disk = match self.plugged(host) {
+            Ok(machine) => machine.disk(),
+            Err(outcome) => return outcome,
+        };
+        let files = disk.files();
+        let Some(file) = files.get(file % files.len().max(1)) else {
+            return Outcome::Skipped("has no files");
+        };
+        if disk.rot(file, bits) == 0 {
+            return Outcome::Skipped("the file is empty");
+        }
+        // The disk counts the bits.
+        let detail = Detail::Text(format!("{bits} bits of {file}"));
+        self.trace
+            .record(self.now(), Place::Host(host), "bit-rot", detail);
+        Outcome::Installed
+    }
+
+    fn save_disk(&mut self, host: HostId) -> (Outcome, Option<ImageId>) {
+        let saved = match self.plugged(host) {
+            Ok(machine) => machine.disk().save(),
+            Err(outcome) => return (outcome, None),
+        };
+        self.saved += 1;
+        let image = ImageId(self.saved);
+        self.images.insert((host, image), saved);
+        (Outcome::Installed, Some(image))
+    }
+
+    fn restore_disk(&mut self, host: HostId, image: ImageId) -> Outcome {
+        let Some(saved) = self.images.remove(&(host, image)) else {
+            return Outcome::Skipped("no such image");
+        };
+        self.put_back(host, saved);
+        Outcome::Installed
+    }
+
+    fn doubt(&mut self, host: HostId) {
+        self.witness.excuse(host);
+        self.doubted.insert(host);
+    }
+
+    fn begin_clock_trouble(
+        &mut self,
+        host: HostId,
+        trouble: ClockTrouble,
+    ) -> (Outcome, Option<ClockTroubleId>) {
+        match self.plugged(host) {
+            Ok(machine) => {
+                let begun = machine.clock().begin(self.now(), trouble);
+                (Outcome::Installed, Some(begun))
+            }
+            Err(outcome) => (outcome, None),
+        }
+    }
+
+    fn end_clock_trouble(&mut self, host: HostId, trouble: ClockTroubleId) -> Outcome {
+        match self.plugged(host) {
+            Ok(machine) => machine.clock().end(self.now(), trouble),
+            Err(outcome) => return outcome,
+        }
+        Outcome::Installed
     }
 }
 

@@ -182,7 +182,6 @@ trait Told: World + SimulatedTime {
     fn until_done(&mut self, client: &Client, steps: usize) -> bool;
     fn sim_network(&self) -> quorate_sim::net::Network;
     fn sim_machine(&self, host: HostId) -> Arc<quorate_sim::machine::Machine>;
-    fn do_later(&mut self, delay: Duration, what: Later);
     fn count_up(&mut self, host: HostId, every: Duration) -> Arc<AtomicU64>;
     fn write_files(&mut self, host: HostId) -> Answer<()>;
     fn panic_on(&mut self, host: HostId) -> Answer<()>;
@@ -209,10 +208,6 @@ impl<M: Simulator> Told for Simulation<M> {
 
     fn sim_machine(&self, host: HostId) -> Arc<quorate_sim::machine::Machine> {
         Arc::clone(self.machine(host))
-    }
-
-    fn do_later(&mut self, delay: Duration, what: Later) {
-        self.later(delay, what);
     }
 
     fn count_up(&mut self, host: HostId, every: Duration) -> Arc<AtomicU64> {
@@ -282,7 +277,7 @@ fn cut_link_delivers_in_a_burst_when_it_is_back(world: &mut dyn Told) {
     let (_, rules) = world.cut(groups(&[vec![ONE], vec![TWO]]));
     world.advance(millis(5000));
     assert_eq!(client.done(), 5, "nothing comes through");
-    world.do_later(millis(1000), Later::Mend(rules));
+    world.later(millis(1000), Later::Mend(rules));
     assert!(world.until_done(&client, 6));
     assert!(client.all_well() && client.time(5) >= millis(6000));
 }
@@ -448,7 +443,7 @@ fn paused_machine_does_nothing_while_its_clock_runs(world: &mut dyn Told) {
     world.advance(millis(1050));
     let before = count.load(Ordering::SeqCst);
     assert!((8..=10).contains(&before), "{before}");
-    world.pause(TWO);
+    let (_, pause) = world.pause(TWO);
     world.advance(millis(5000));
     assert_eq!(count.load(Ordering::SeqCst), before);
     let clock = world
@@ -457,7 +452,7 @@ fn paused_machine_does_nothing_while_its_clock_runs(world: &mut dyn Told) {
         .now(world.now())
         .since_start();
     assert!(clock >= millis(6000));
-    world.do_later(millis(500), Later::Resume(TWO, 1));
+    world.later(millis(500), Later::Resume(TWO, pause.unwrap()));
     world.advance(millis(1000));
     let after = count.load(Ordering::SeqCst);
     assert!(

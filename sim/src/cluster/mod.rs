@@ -274,7 +274,7 @@ impl<'world, M: Simulator> Cluster<'world, M> {
         for host in self.world.doubted().clone() {
             match self.refusal(host) {
                 Some(why) => self.condemn(host, why),
-                None => self.world.reboot(host),
+                None => drop(self.world.reboot(host)),
             }
         }
         let dead = |host: &HostId| {

@@ -181,6 +181,14 @@ pub enum Trouble {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TroubleId(u64);
 
+impl TroubleId {
+    /// The trouble of this number; a world gives each of a disk's troubles another one.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// How a disk is: by itself, and with what is wrong for a while. Several troubles make it as bad as the worst of them, and
 /// each ends by itself.
 #[derive(Debug, Clone)]

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use crate::clock::{ClockTrouble, Strobe};
 use crate::host::HostId;
-use crate::simulator::Simulator;
 use crate::trace::Place;
-use crate::world::{Later, Outcome, SimulatedTime, Simulation};
+use crate::world::{Later, Outcome, World};
 
 /// A fault of one machine's clocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +21,7 @@ pub enum ClockFault {
 }
 
 impl ClockFault {
-    pub(super) fn inject<M: Simulator>(
-        &self,
-        world: &mut Simulation<M>,
-        lasts: Duration,
-    ) -> Outcome {
-        let now = world.now();
+    pub(super) fn inject<W: World + ?Sized>(&self, world: &mut W, lasts: Duration) -> Outcome {
         let (host, name, trouble) = match *self {
             Self::Drift(host, per_million) => {
                 (host, "clock-drift", ClockTrouble::Drift(per_million))
@@ -36,9 +30,11 @@ impl ClockFault {
             Self::Bump(host, millis) => (host, "clock-bump", ClockTrouble::Bump(millis)),
             Self::Strobe(host, strobe) => (host, "clock-strobe", ClockTrouble::Strobe(strobe)),
         };
-        let begun = world.machine(host).clock().begin(now, trouble);
-        world.later(lasts, Later::EndClockTrouble(host, begun));
-        world.count(Place::Host(host), name, format!("{self:?}"));
-        Outcome::Installed
+        let (outcome, begun) = world.begin_clock_trouble(host, trouble);
+        if let Some(begun) = begun {
+            world.later(lasts, Later::EndClockTrouble(host, begun));
+            world.count(Place::Host(host), name, format!("{self:?}"));
+        }
+        outcome
     }
 }

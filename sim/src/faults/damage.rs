@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use crate::disk::{CrashMode, DiskFaults, Rate, Trouble};
 use crate::host::HostId;
-use crate::simulator::Simulator;
-use crate::trace::{Detail, Place};
-use crate::world::{Later, Outcome, SimulatedTime, Simulation, World};
+use crate::world::{Later, Outcome, World};
 
 /// What is destroyed, on which machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,75 +46,71 @@ impl Damage {
         host
     }
 
-    pub(super) fn inject<M: Simulator>(
-        self,
-        world: &mut Simulation<M>,
-        lasts: Duration,
-    ) -> Outcome {
+    pub(super) fn inject<W: World + ?Sized>(self, world: &mut W, lasts: Duration) -> Outcome {
         let host = self.host();
         if !world.is_running(host) {
             return Outcome::Skipped("is down");
         }
         let none = DiskFaults::none();
         match self {
-            Self::Wiped(_) => {
-                let _ = world.crash(host, CrashMode::Nothing);
-                let _ = world.wipe(host);
-                world.later(lasts, Later::Start(host));
-            }
-            Self::Stale(_) => {
-                let image = Box::new(world.machine(host).disk().save());
-                world.later(lasts, Later::PutBack(host, image));
-            }
-            Self::Rotten(_, rot) => return rotten(world, host, rot, lasts),
+            Self::Wiped(_) => wiped(world, host, lasts),
+            Self::Stale(_) => stale(world, host, lasts),
+            Self::Rotten(_, rot) => rotten(world, host, rot, lasts),
             Self::Lost(_, lost_write) => {
                 let faults = DiskFaults { lost_write, ..none };
-                lying(world, host, faults, lasts);
+                lying(world, host, faults, lasts)
             }
             Self::Misdirected(_, misdirected_write) => {
                 let faults = DiskFaults {
                     misdirected_write,
                     ..none
                 };
-                lying(world, host, faults, lasts);
+                lying(world, host, faults, lasts)
             }
         }
-        Outcome::Installed
     }
 }
 
-fn rotten<M: Simulator>(
-    world: &mut Simulation<M>,
-    host: HostId,
-    rot: Rot,
-    lasts: Duration,
-) -> Outcome {
-    let disk = world.machine(host).disk().clone();
-    let files = disk.files();
-    let Some(file) = files.get(rot.file % files.len().max(1)) else {
-        return Outcome::Skipped("has no files");
-    };
-    if disk.rot(file, rot.bits) == 0 {
-        return Outcome::Skipped("the file is empty");
+/// The machine comes back even where its disk cannot be replaced.
+fn wiped<W: World + ?Sized>(world: &mut W, host: HostId, lasts: Duration) -> Outcome {
+    let crashed = world.crash(host, CrashMode::Nothing);
+    if crashed != Outcome::Installed {
+        return crashed;
     }
-    let detail = Detail::Text(format!("{} bits of {file}", rot.bits));
-    world
-        .trace()
-        .record(world.now(), Place::Host(host), "bit-rot", detail);
-    world.doubt(host);
-    world.later(lasts, Later::Reboot(host));
-    Outcome::Installed
+    let outcome = world.wipe(host);
+    world.later(lasts, Later::Start(host));
+    outcome
+}
+
+fn stale<W: World + ?Sized>(world: &mut W, host: HostId, lasts: Duration) -> Outcome {
+    let (outcome, image) = world.save_disk(host);
+    if let Some(image) = image {
+        world.later(lasts, Later::PutBack(host, image));
+    }
+    outcome
+}
+
+fn rotten<W: World + ?Sized>(world: &mut W, host: HostId, rot: Rot, lasts: Duration) -> Outcome {
+    let outcome = world.rot(host, rot.file, rot.bits);
+    if outcome == Outcome::Installed {
+        world.doubt(host);
+        world.later(lasts, Later::Reboot(host));
+    }
+    outcome
 }
 
 /// Writes go wrong for a while.
-fn lying<M: Simulator>(
-    world: &mut Simulation<M>,
+fn lying<W: World + ?Sized>(
+    world: &mut W,
     host: HostId,
     faults: DiskFaults,
     lasts: Duration,
-) {
-    let begun = world.machine(host).disk().begin(Trouble::Errors(faults));
-    world.doubt(host);
-    world.later(lasts, Later::EndDiskTrouble(host, begun));
-    world.later(lasts, Later::Reboot(host));
+) -> Outcome {
+    let (outcome, begun) = world.begin_disk_trouble(host, Trouble::Errors(faults));
+    if let Some(begun) = begun {
+        world.doubt(host);
+        world.later(lasts, Later::EndDiskTrouble(host, begun));
+        world.later(lasts, Later::Reboot(host));
+    }
+    outcome
 }

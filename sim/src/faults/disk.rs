@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use crate::disk::{DiskFaults, DiskSpeed, Trouble};
 use crate::host::HostId;
-use crate::simulator::Simulator;
 use crate::trace::Place;
-use crate::world::{Later, Outcome, Simulation, World};
+use crate::world::{Later, Outcome, World};
 
 /// Trouble with the disk of one machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,35 +22,38 @@ pub enum DiskTrouble {
 }
 
 impl DiskTrouble {
-    pub(super) fn inject<M: Simulator>(
-        &self,
-        world: &mut Simulation<M>,
-        lasts: Duration,
-    ) -> Outcome {
+    pub(super) fn inject<W: World + ?Sized>(&self, world: &mut W, lasts: Duration) -> Outcome {
         let (host, name) = match self {
             Self::Slow(host, _) => (*host, "disk-slow"),
             Self::Stalled(host) => (*host, "disk-stalled"),
             Self::Full(host, _) => (*host, "disk-full"),
             Self::Errors(host, _) => (*host, "disk-errors"),
         };
-        if !world.is_running(host) {
-            return Outcome::Skipped("is down");
-        }
-        let disk = world.machine(host).disk().clone();
-        let trouble = match self {
-            Self::Slow(_, speed) => Some(Trouble::Slow(*speed)),
-            Self::Full(_, left) => Some(Trouble::Full(disk.stored() + left)),
-            Self::Errors(_, faults) => Some(Trouble::Errors(*faults)),
-            Self::Stalled(_) => {
-                disk.stall(lasts);
-                None
-            }
+        let outcome = match self {
+            Self::Slow(_, speed) => trouble(world, host, Trouble::Slow(*speed), lasts),
+            Self::Full(_, left) => match world.stored(host) {
+                Ok(stored) => trouble(world, host, Trouble::Full(stored + left), lasts),
+                Err(outcome) => outcome,
+            },
+            Self::Errors(_, faults) => trouble(world, host, Trouble::Errors(*faults), lasts),
+            Self::Stalled(_) => world.stall_disk(host, lasts),
         };
-        if let Some(trouble) = trouble {
-            let begun = disk.begin(trouble);
-            world.later(lasts, Later::EndDiskTrouble(host, begun));
+        if outcome == Outcome::Installed {
+            world.count(Place::Host(host), name, format!("{self:?}"));
         }
-        world.count(Place::Host(host), name, format!("{self:?}"));
-        Outcome::Installed
+        outcome
     }
+}
+
+fn trouble<W: World + ?Sized>(
+    world: &mut W,
+    host: HostId,
+    trouble: Trouble,
+    lasts: Duration,
+) -> Outcome {
+    let (outcome, begun) = world.begin_disk_trouble(host, trouble);
+    if let Some(begun) = begun {
+        world.later(lasts, Later::EndDiskTrouble(host, begun));
+    }
+    outcome
 }

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use crate::host::HostId;
 use crate::net::{Effect, Rule, bridge, groups, majority_ring};
-use crate::simulator::Simulator;
 use crate::trace::Place;
-use crate::world::{Later, Outcome, SimulatedTime, Simulation, World};
+use crate::world::{Later, Outcome, World};
 
 /// Which links a cut is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,28 +60,13 @@ pub enum LinkFault {
 }
 
 impl LinkFault {
-    pub(super) fn inject<M: Simulator>(
-        &self,
-        world: &mut Simulation<M>,
-        lasts: Duration,
-    ) -> Outcome {
+    pub(super) fn inject<W: World + ?Sized>(&self, world: &mut W, lasts: Duration) -> Outcome {
         let rules = match self {
             Self::Cut(shape) => shape.rules(),
             Self::Between(one, other, effect) => Rule::between(*one, *other, *effect),
             Self::Everywhere(effect) => vec![Rule::everywhere(*effect)],
-            Self::Reset(one, other) => {
-                let reset = world.network().reset(*one, *other, world.now());
-                return counted(world, Place::Link(*one, *other), "link-reset", reset);
-            }
-            Self::HalfOpen(forgetful, other) => {
-                let open = world.network().half_open(*forgetful, *other, world.now());
-                return counted(
-                    world,
-                    Place::Link(*forgetful, *other),
-                    "link-half-open",
-                    open,
-                );
-            }
+            Self::Reset(one, other) => return world.reset(*one, *other),
+            Self::HalfOpen(forgetful, other) => return world.half_open(*forgetful, *other),
         };
         let (outcome, rules) = world.cut(rules);
         if outcome == Outcome::Installed {
@@ -93,17 +77,4 @@ impl LinkFault {
         }
         outcome
     }
-}
-
-fn counted<M: Simulator>(
-    world: &mut Simulation<M>,
-    place: Place,
-    fault: &'static str,
-    times: usize,
-) -> Outcome {
-    if times == 0 {
-        return Outcome::Skipped("no connection");
-    }
-    world.count(place, fault, times.to_string());
-    Outcome::Installed
 }

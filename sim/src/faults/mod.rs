@@ -1,9 +1,9 @@
 //! Faults as values: a name, a target, and how long.
 //!
 //! [`Kind`] is what a seed chooses among; [`Fault`] is one of a kind with its target, drawn from the seed when it is due;
-//! `inject` puts it into a world and says whether that did anything. Every fault ends: either it is over at once, or it
-//! is put on the world's agenda to be taken back. How each is done: `link`, `process`, `disk`, `clock`, `member`, `damage`. Whose
-//! data may be destroyed is `atlas`; when what happens is `schedule`, which asks it.
+//! `inject` puts it into a world, whichever that is, and says whether that did anything. Every fault ends: either it is over
+//! at once, or it is put on the world's agenda to be taken back. How each is done: `link`, `process`, `disk`, `clock`, `member`,
+//! `damage`. Whose data may be destroyed is `atlas`; when what happens is `schedule`, which asks it.
 
 mod atlas;
 mod clock;
@@ -25,8 +25,7 @@ pub use self::member::MemberChange;
 pub use self::process::ProcessFault;
 pub use self::schedule::{Planned, Schedule};
 
-use crate::simulator::Simulator;
-use crate::world::{Outcome, Simulation};
+use crate::world::{Outcome, World};
 
 /// What kinds of faults there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,8 +192,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Puts the fault into a world, to be over after `lasts`.
-    pub fn inject<M: Simulator>(&self, world: &mut Simulation<M>, lasts: Duration) -> Outcome {
+    /// Puts the fault into a world, to be over after `lasts`. What the world cannot do it says to be unsupported.
+    pub fn inject<W: World + ?Sized>(&self, world: &mut W, lasts: Duration) -> Outcome {
         match self {
             Self::Link(fault) => fault.inject(world, lasts),
             Self::Process(fault) => fault.inject(world, lasts),
@@ -203,6 +202,173 @@ impl Fault {
             Self::Damage(damage) => damage.inject(world, lasts),
             // Only a cluster knows members.
             Self::Member(_) => Outcome::Unsupported,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::disk::DiskSpeed;
+    use crate::host::HostId;
+    use crate::options::Options;
+    use crate::seed::Seed;
+    use crate::trace::Place;
+    use crate::world::{Later, PauseId};
+
+    const ONE: HostId = HostId::new(1);
+    const TWO: HostId = HostId::new(2);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A world of processes and nothing else, without a clock. It notes what it has done.
+    #[derive(Default)]
+    struct Processes {
+        running: BTreeSet<HostId>,
+        paused: BTreeMap<HostId, PauseId>,
+        pauses: u64,
+        agenda: Vec<Later>,
+        notes: Vec<String>,
+    }
+
+    impl Processes {
+        fn of(hosts: &[HostId]) -> Self {
+            Self {
+                running: hosts.iter().copied().collect(),
+                ..Self::default()
+            }
+        }
+
+        fn note(&mut self, what: &str, host: HostId) -> Outcome {
+            self.notes.push(format!("{what} {host}"));
+            Outcome::Installed
+        }
+
+        /// Everything that was to be done later is done.
+        fn keep_appointments(&mut self) {
+            for due in std::mem::take(&mut self.agenda) {
+                assert_eq!(self.carry_out(due), Outcome::Installed);
+            }
+        }
+    }
+
+    impl World for Processes {
+        fn start(&mut self, host: HostId) -> Outcome {
+            if !self.running.insert(host) {
+                return Outcome::Skipped("runs already");
+            }
+            self.note("start", host)
+        }
+
+        fn kill(&mut self, host: HostId) -> Outcome {
+            if !self.running.remove(&host) {
+                return Outcome::Skipped("is down");
+            }
+            self.paused.remove(&host);
+            self.note("kill", host)
+        }
+
+        fn pause(&mut self, host: HostId) -> (Outcome, Option<PauseId>) {
+            if !self.is_running(host) || self.paused.contains_key(&host) {
+                return (Outcome::Skipped("does not run"), None);
+            }
+            self.pauses += 1;
+            let pause = PauseId::new(self.pauses);
+            self.paused.insert(host, pause);
+            (self.note("pause", host), Some(pause))
+        }
+
+        fn resume(&mut self, host: HostId) -> Outcome {
+            if self.paused.remove(&host).is_none() {
+                return Outcome::Skipped("is not paused");
+            }
+            self.note("resume", host)
+        }
+
+        fn end_pause(&mut self, host: HostId, pause: PauseId) -> Outcome {
+            if self.paused.get(&host) != Some(&pause) {
+                return Outcome::Skipped("is not in this pause");
+            }
+            self.resume(host)
+        }
+
+        fn is_running(&self, host: HostId) -> bool {
+            self.running.contains(&host)
+        }
+
+        fn heal(&mut self) -> Outcome {
+            self.paused.clear();
+            Outcome::Installed
+        }
+
+        fn later(&mut self, _delay: Duration, what: Later) {
+            self.agenda.push(what);
+        }
+
+        fn count(&mut self, _place: Place, fault: &'static str, _detail: String) {
+            self.notes.push(fault.to_owned());
+        }
+    }
+
+    /// A world need not be known when the faults are compiled.
+    fn inject(fault: &Fault, world: &mut dyn World) -> Outcome {
+        fault.inject(world, SECOND)
+    }
+
+    #[test]
+    fn faults_of_processes_are_installed_where_there_are_only_processes_and_end() {
+        let mut world = Processes::of(&[ONE, TWO]);
+        let kill = Fault::Process(ProcessFault::Kill(ONE));
+        let pause = Fault::Process(ProcessFault::Pause(TWO));
+        assert_eq!(inject(&kill, &mut world), Outcome::Installed);
+        assert_eq!(inject(&kill, &mut world), Outcome::Skipped("is down"));
+        assert_eq!(inject(&pause, &mut world), Outcome::Installed);
+        assert_eq!(inject(&pause, &mut world), Outcome::Skipped("does not run"));
+        world.keep_appointments();
+        let notes = ["kill n1", "pause n2", "start n1", "resume n2"];
+        assert_eq!(world.notes, notes);
+    }
+
+    #[test]
+    fn fault_that_a_world_cannot_do_is_unsupported_and_not_counted() {
+        let mut world = Processes::of(&[ONE, TWO]);
+        let slow = DiskSpeed::syncing_in(SECOND);
+        for fault in [
+            Fault::Disk(DiskTrouble::Slow(ONE, slow)),
+            Fault::Disk(DiskTrouble::Stalled(ONE)),
+            Fault::Disk(DiskTrouble::Full(ONE, 100)),
+            Fault::Clock(ClockFault::Jump(ONE, SECOND)),
+            Fault::Damage(Damage::Wiped(ONE)),
+            Fault::Link(LinkFault::Reset(ONE, TWO)),
+        ] {
+            let outcome = inject(&fault, &mut world);
+            assert_eq!(outcome, Outcome::Unsupported, "{fault:?}");
+        }
+        assert!(world.agenda.is_empty() && world.notes.is_empty());
+    }
+
+    #[test]
+    fn whatever_a_seed_draws_is_done_or_unsupported() {
+        let nodes: Vec<HostId> = (1..=5).map(HostId::new).collect();
+        let damaging = [Kind::Wipe, Kind::StaleImage, Kind::BitRot, Kind::LostWrites];
+        let members = [Kind::Join, Kind::Leave, Kind::Remove];
+        let kinds = Kind::SURVIVABLE.into_iter().chain(damaging).chain(members);
+        let options = Options {
+            faults: kinds.map(|kind| (kind, 1)).collect(),
+            ..Options::none(5)
+        };
+        let mut world = Processes::of(&nodes);
+        for planned in Schedule::new(&options, &nodes, Seed::new(1)).take(600) {
+            let wanted = match planned.fault {
+                Fault::Process(ProcessFault::Kill(_) | ProcessFault::Pause(_)) => {
+                    Outcome::Installed
+                }
+                _ => Outcome::Unsupported,
+            };
+            let outcome = inject(&planned.fault, &mut world);
+            assert_eq!(outcome, wanted, "{:?}", planned.fault);
+            world.keep_appointments();
         }
     }
 }

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use crate::disk::CrashMode;
 use crate::host::HostId;
-use crate::simulator::Simulator;
 use crate::trace::Place;
-use crate::world::{Later, Outcome, Simulation, World};
+use crate::world::{Later, Outcome, World};
 
 /// A fault of a process, or of several at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,30 +21,28 @@ pub enum ProcessFault {
 }
 
 impl ProcessFault {
-    pub(super) fn inject<M: Simulator>(
-        &self,
-        world: &mut Simulation<M>,
-        lasts: Duration,
-    ) -> Outcome {
+    pub(super) fn inject<W: World + ?Sized>(&self, world: &mut W, lasts: Duration) -> Outcome {
         match self {
             Self::Crash(hosts, mode) => {
                 let mut outcome = Outcome::Skipped("all are down");
                 for host in hosts {
-                    if world.crash(*host, *mode) == Outcome::Installed {
-                        world.later(lasts, Later::Start(*host));
-                        outcome = Outcome::Installed;
+                    match world.crash(*host, *mode) {
+                        Outcome::Installed => {
+                            world.later(lasts, Later::Start(*host));
+                            outcome = Outcome::Installed;
+                        }
+                        Outcome::Skipped(_) => {}
+                        Outcome::Unsupported => return Outcome::Unsupported,
                     }
                 }
                 outcome
             }
             Self::CrashAtWrite(host, operations) => {
-                if !world.is_running(*host) {
-                    return Outcome::Skipped("is down");
+                let outcome = world.light_fuse(*host, *operations, lasts);
+                if outcome == Outcome::Installed {
+                    world.count(Place::Host(*host), "fuse-lit", operations.to_string());
                 }
-                world.machine(*host).disk().set_fuse(Some(*operations));
-                world.count(Place::Host(*host), "fuse-lit", operations.to_string());
-                world.start_when_dark(*host, lasts);
-                Outcome::Installed
+                outcome
             }
             Self::Kill(host) => {
                 let outcome = world.kill(*host);
@@ -55,9 +52,8 @@ impl ProcessFault {
                 outcome
             }
             Self::Pause(host) => {
-                let outcome = world.pause(*host);
-                if outcome == Outcome::Installed {
-                    let pause = world.machine(*host).pauses();
+                let (outcome, pause) = world.pause(*host);
+                if let Some(pause) = pause {
                     world.later(lasts, Later::Resume(*host, pause));
                 }
                 outcome

@@ -208,6 +208,14 @@ const RETRANSMISSIONS: u32 = 6;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RuleId(u64);
 
+impl RuleId {
+    /// The rule of this number; a world gives each another one.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// The rules in force.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
