@@ -255,6 +255,12 @@ impl Place {
         self.uses().get(layout.file).map_or(0, |used| used.open)
     }
 
+    /// Which error has ended the writing to a database, if one has.
+    #[must_use]
+    pub fn ended(&self, layout: &Layout) -> Option<String> {
+        self.uses().get(layout.file)?.ended.clone()
+    }
+
     /// Makes certain what SQLite will find when it opens the database: the bytes of the write-ahead log that can be read
     /// become those that a power failure leaves, whatever became of their syncs. Nothing happens where there is none. An
     /// error that had ended the writing is forgotten. Takes the time of writing the log once, some MiB as a rule.

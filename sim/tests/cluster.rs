@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use quorate::raft::config::Trimming;
 use quorate_sim::cluster::{Cluster, in_cluster};
 use quorate_sim::determinism::{Recording, same, twice};
 use quorate_sim::disk::{DiskFaults, Rate};
@@ -43,6 +44,7 @@ stories![
     named_points_make_trouble_and_the_run_repeats,
     node_cut_off_while_members_changed_finds_its_way_back,
     every_kind_of_fault_strikes_and_is_survived,
+    follower_whose_disk_fails_under_a_snapshot_gets_it_afterwards,
 ];
 
 fn leader_that_is_cut_off_is_replaced_and_comes_back<M: Simulator>() {
@@ -295,6 +297,39 @@ fn certificates_renew_themselves_and_clocks_may_be_an_hour_off<M: Simulator>() {
             .expect("a certificate is back-dated by an hour");
         cluster.put(2, "key", "value").expect("acknowledged");
         cluster.assert_sound();
+    });
+}
+
+/// A follower that waits for a snapshot applies nothing, so that nobody asks whether its state can be written: it refused the
+/// snapshot for ever.
+fn follower_whose_disk_fails_under_a_snapshot_gets_it_afterwards<M: Simulator>() {
+    let options = Options {
+        trimming: Trimming {
+            snapshot_every: 20,
+            keep: 0,
+        },
+        ..Options::none(3)
+    };
+    in_cluster::<M, _>(Seed::new(13), options, Keep::Last(60), |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        let follower = 1 + leader % 3;
+        cluster.partition(&[follower]).heal_after(secs(20));
+        cluster.advance(secs(1));
+        assert_eq!(cluster.put_many(leader, 100), 100);
+        let disk = cluster
+            .world()
+            .machine(HostId::new(follower))
+            .disk()
+            .clone();
+        disk.set_faults(DiskFaults {
+            write_error: Rate::ALWAYS,
+            ..DiskFaults::none()
+        });
+        cluster.advance(secs(25));
+        disk.set_faults(DiskFaults::none());
+        cluster.converge(secs(30)).expect("its disk is well again");
+        cluster.assert_sound();
+        assert!(cluster.world().witness().told()["installed"] > 0);
     });
 }
 

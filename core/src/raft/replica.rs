@@ -295,7 +295,8 @@ impl<R: Runtime> Replica<R> {
         self.full.store(full, Ordering::SeqCst);
     }
 
-    /// Why the Raft instance ended by itself, if it did.
+    /// Why the Raft instance ended by itself, or can do no more than hear its leader: a store that may not be written any more is
+    /// not always asked to. A follower that waits for a snapshot applies nothing, and whoever sends it one has the refusals.
     #[must_use]
     pub fn ended(&self) -> Option<String> {
         let fatal = self.with(|running| {
@@ -308,7 +309,8 @@ impl<R: Runtime> Replica<R> {
                 .err()
                 .map(|error| error.to_string())
         });
-        fatal.flatten()
+        let stores = || LAYOUTS.iter().find_map(|layout| self.place.ended(layout));
+        fatal.and_then(|fatal| fatal.or_else(stores))
     }
 
     /// The member table.
