@@ -6,7 +6,6 @@
 //! of its very size and encodes the answer into another. What a message may cost is bounded by [`Limits`].
 
 use std::future::Future;
-use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures_util::Stream;
@@ -16,55 +15,27 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use prost::Message;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::Status;
 use tonic::codec::{Codec as _, EncodeBody, SingleMessageCompressionOverride};
 use tonic_prost::ProstCodec;
 
 use super::deadline::within;
-use super::{Body, Request};
+use super::limits::{Room, SMALL};
+use super::{Body, Holding, Limits, Request};
+use crate::etcd::EtcdError;
 use crate::runtime::Runtime;
 
 /// A flag for compression and a length of four bytes stand before each message.
 const HEAD: usize = 5;
-/// A message up to this size is not counted: as many of them as streams are allowed take no harmful amount.
-const SMALL: usize = 4 * 1024;
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const OK: HeaderValue = HeaderValue::from_static("0");
-
-/// What receiving messages may cost, over all connections that share it.
-#[derive(Debug)]
-pub struct Limits {
-    message_bytes: usize,
-    /// Bytes that large messages may take together; who finds none left waits, and flow control stops its client.
-    large_bytes: Semaphore,
-    receive_timeout: Duration,
-}
-
-impl Limits {
-    /// A message has at most `message_bytes` and arrives within `receive_timeout`; all large ones that are being
-    /// received or answered have at most `large_bytes` together.
-    ///
-    /// # Panics
-    /// When not even one message fits into `large_bytes`.
-    pub const fn new(message_bytes: usize, large_bytes: usize, receive_timeout: Duration) -> Self {
-        assert!(
-            message_bytes <= large_bytes,
-            "a message must fit into the budget of all"
-        );
-        Self {
-            message_bytes,
-            large_bytes: Semaphore::const_new(large_bytes),
-            receive_timeout,
-        }
-    }
-}
 
 /// Serves a call with one request message and one answer.
 pub async fn unary<R, Q, A, F>(
     request: Request,
     limits: &Limits,
+    holding: &Holding,
     call: impl FnOnce(Q) -> F + Send,
 ) -> http::Response<Body>
 where
@@ -73,9 +44,9 @@ where
     A: Message,
     F: Future<Output = Result<A, Status>> + Send,
 {
-    let answer = match message::<R, Q>(request, limits).await {
-        // The permit lives until the answer is encoded: so long does the message.
-        Ok((message, _permit)) => call(message).await.and_then(|answer| encode(&answer)),
+    let answer = match message::<R, Q>(request, limits, holding).await {
+        // There is room until the answer is encoded: so long may the message live.
+        Ok((message, _room)) => call(message).await.and_then(|answer| encode(&answer)),
         Err(status) => Err(status),
     };
     match answer {
@@ -88,6 +59,7 @@ where
 pub async fn server_streaming<R, Q, A, S, F>(
     request: Request,
     limits: &Limits,
+    holding: &Holding,
     call: impl FnOnce(Q) -> F + Send,
 ) -> http::Response<Body>
 where
@@ -97,8 +69,8 @@ where
     S: Stream<Item = Result<A, Status>> + Send + 'static,
     F: Future<Output = Result<S, Status>> + Send,
 {
-    let answers = match message::<R, Q>(request, limits).await {
-        Ok((message, _permit)) => call(message).await,
+    let answers = match message::<R, Q>(request, limits, holding).await {
+        Ok((message, _room)) => call(message).await,
         Err(status) => Err(status),
     };
     match answers {
@@ -108,52 +80,72 @@ where
 }
 
 /// The one message of a call, if it arrives in time.
-async fn message<R: Runtime, Q: Message + Default>(
+async fn message<'a, R: Runtime, Q: Message + Default>(
     request: Request,
-    limits: &Limits,
-) -> Result<(Q, Option<SemaphorePermit<'_>>), Status> {
-    let receiving = receive(request.into_body(), limits);
-    let (message, permit) = within::<R, _>(Some(limits.receive_timeout), receiving)
+    limits: &'a Limits,
+    holding: &'a Holding,
+) -> Result<(Q, Room<'a>), Status> {
+    let mut room = limits.room(holding);
+    let receiving = receive::<R>(request.into_body(), limits, &mut room);
+    let message = within::<R, _>(Some(limits.bounds().receive), receiving)
         .await
         .map_err(|_elapsed| {
             Status::deadline_exceeded("the request message did not arrive in time")
         })??;
-    Ok((decode(message)?, permit))
+    Ok((decode(message)?, room))
 }
 
 /// Receives the bytes of the one message of a call.
-async fn receive(
+async fn receive<R: Runtime>(
     mut body: Incoming,
     limits: &Limits,
-) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Status> {
+    room: &mut Room<'_>,
+) -> Result<Bytes, Status> {
     let first = next(&mut body).await?.unwrap_or_default();
     if let Some(message) = whole(&first, limits)? {
         if body.is_end_stream() || next(&mut body).await?.is_none() {
-            return Ok((message, None));
+            return Ok(message);
         }
         return Err(more_than_one());
     }
     let mut buffer = BytesMut::from(first);
     while buffer.len() < HEAD {
-        let Some(chunk) = next(&mut body).await? else {
-            return Err(cut_off());
-        };
-        buffer.extend_from_slice(&chunk);
+        buffer.extend_from_slice(&next(&mut body).await?.ok_or_else(cut_off)?);
     }
     let length = length(&buffer, limits)?;
-    let permit = reserve(length, limits).await?;
-    // Grows as bytes arrive: a length that was only claimed takes no memory.
-    while buffer.len() < HEAD + length {
-        let Some(chunk) = next(&mut body).await? else {
-            return Err(cut_off());
-        };
-        buffer.extend_from_slice(&chunk);
+    room.claim::<R>(length).await?;
+    room.grow::<R>(buffer.len()).await?;
+    let whole = HEAD + length;
+    fill::<R>(&mut buffer, whole, &mut body, room, false).await?;
+    if room.is_beyond() {
+        // Twice as long as the others wait, who may be in its way on its own connection for as long.
+        let hurried = fill::<R>(&mut buffer, whole, &mut body, room, true);
+        within::<R, _>(Some(limits.bounds().patience * 2), hurried)
+            .await
+            .map_err(|_elapsed| EtcdError::TooManyRequests)??;
     }
-    if buffer.len() > HEAD + length || next(&mut body).await?.is_some() {
+    if buffer.len() > whole || next(&mut body).await?.is_some() {
         return Err(more_than_one());
     }
     buffer.advance(HEAD);
-    Ok((buffer.freeze(), permit))
+    Ok(buffer.freeze())
+}
+
+/// Receives until there are `whole` bytes, or until the message goes beyond the budget unless it may (`beyond`). The
+/// buffer grows as bytes arrive: a length that was only claimed takes no memory.
+async fn fill<R: Runtime>(
+    buffer: &mut BytesMut,
+    whole: usize,
+    body: &mut Incoming,
+    room: &mut Room<'_>,
+    beyond: bool,
+) -> Result<(), Status> {
+    while buffer.len() < whole && room.is_beyond() == beyond {
+        let chunk = next(body).await?.ok_or_else(cut_off)?;
+        room.grow::<R>(buffer.len() + chunk.len()).await?;
+        buffer.extend_from_slice(&chunk);
+    }
+    Ok(())
 }
 
 /// The message, when `chunk` is exactly one: the usual case. It is copied out, because the chunk is a piece of the
@@ -176,23 +168,13 @@ fn length(bytes: &[u8], limits: &Limits) -> Result<usize, Status> {
         ));
     }
     let length = head.get_u32() as usize;
-    if length > limits.message_bytes {
-        let limit = limits.message_bytes;
+    let limit = limits.bounds().message;
+    if length > limit {
         return Err(Status::resource_exhausted(format!(
             "grpc: received message larger than max ({length} vs. {limit})"
         )));
     }
     Ok(length)
-}
-
-async fn reserve(length: usize, limits: &Limits) -> Result<Option<SemaphorePermit<'_>>, Status> {
-    if length <= SMALL {
-        return Ok(None);
-    }
-    let permits =
-        u32::try_from(length).expect("a message is shorter than its limit, which is megabytes");
-    let permit = limits.large_bytes.acquire_many(permits).await;
-    Ok(Some(permit.expect("the semaphore is never closed")))
 }
 
 /// The next bytes of a body; trailers end it.

@@ -13,6 +13,7 @@
 //! | `activity.rs` | whether a connection is in use |
 //! | `handler.rs` | [`Handler`]: what answers requests; [`Services`], the one for tonic's generated servers |
 //! | `grpc.rs` | [`grpc::unary`]: one request message in, one answer out, without tonic's buffers |
+//! | `limits.rs` | [`Limits`]: what messages may cost |
 //! | `body.rs` | [`Body`]: what an answer carries |
 //! | `deadline.rs` | the `grpc-timeout` header |
 //! | `preface.rs` | HTTP/2 or HTTP/1.1, told by the first bytes |
@@ -32,6 +33,7 @@ pub mod deadline;
 mod glue;
 pub mod grpc;
 mod handler;
+mod limits;
 mod lobby;
 mod preface;
 mod secure;
@@ -45,6 +47,7 @@ pub use body::Body;
 pub use channel::{Channel, ChannelBody, ChannelOptions, LongLived, was_not_sent};
 pub(crate) use handler::unknown;
 pub use handler::{Connection, Handler, Request, Services};
+pub use limits::{Bounds, Holding, Limits};
 pub use secure::{Dial, Plain, PlainDial, Secure};
 pub use server::{Guests, Http1, ServerOptions, serve};
 

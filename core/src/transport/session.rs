@@ -79,7 +79,7 @@ pub(super) async fn run<R, S, H>(
     if let Some(None) = place {
         return tracing::debug!(listener = name, remote, "too many strangers at a time");
     }
-    let connection = Arc::new(Connection { remote, peer });
+    let connection = Arc::new(Connection::new(remote, peer));
     let session = Session {
         handler: Arc::clone(handler),
         connection: Arc::clone(&connection),
