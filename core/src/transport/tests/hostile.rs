@@ -368,11 +368,11 @@ async fn requests_beyond_the_cap_on_streams_wait_for_one_another() {
         async move { send(&channel, gated).await }
     });
     server.gated_calls_begun(1).await;
-    let second = in_background({
-        let channel = channel.clone();
-        async move { echo(&channel, b"second").await }
-    });
+    let second = echo(&channel, b"second");
+    tokio::pin!(second);
+    let early = crate::runtime::timeout::<R, _>(Duration::from_millis(50), &mut second).await;
+    assert!(early.is_err(), "served beyond the cap: {early:?}");
     server.echo.gate.notify_one();
     assert_eq!(first.await.unwrap().unwrap(), "first");
-    assert_eq!(second.await.unwrap().unwrap(), "second");
+    assert_eq!(second.await.unwrap(), "second");
 }
