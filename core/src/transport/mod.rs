@@ -44,7 +44,7 @@ mod tests;
 
 pub use authority::PlainLocal;
 pub use body::Body;
-pub use channel::{Channel, ChannelBody, ChannelOptions, LongLived, was_not_sent};
+pub use channel::{AnswerWithin, Channel, ChannelBody, ChannelOptions, LongLived, was_not_sent};
 pub(crate) use handler::unknown;
 pub use handler::{Connection, Handler, Request, Services};
 pub use limits::{Bounds, Holding, Limits};
