@@ -21,6 +21,7 @@ use super::glue::{InlineExecutor, RuntimeTimer};
 use super::lobby::Lobby;
 use super::preface::{self, Protocol, Replayed};
 use super::{Body, Connection, Handler, Http1, Request, Secure, ServerOptions, deadline};
+use crate::etcd::EtcdError;
 use crate::runtime::{Runtime, Stream, timeout};
 
 /// hyper reads HTTP/1.1 headers into a buffer that must not be smaller.
@@ -238,5 +239,5 @@ where
 
 /// What etcd's server says when the context of a call ends.
 fn out_of_time() -> http::Response<Body> {
-    Status::deadline_exceeded("context deadline exceeded").into_http()
+    Status::from(EtcdError::DeadlineExceeded).into_http()
 }
