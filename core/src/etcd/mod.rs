@@ -58,7 +58,9 @@ const BOUNDS: Bounds = Bounds {
     // Half of it: one connection never keeps the others from writing.
     connection: 4 * 1024 * 1024,
     receive: Duration::from_secs(30),
+    answers: 64 * 1024 * 1024,
     patience: Duration::from_secs(3),
+    unread: Duration::from_secs(10),
 };
 
 /// The services that clients reach, over one node.
@@ -70,7 +72,7 @@ pub struct ClientApi<R, B> {
 
 impl<R: Runtime, B: Backend> ClientApi<R, B> {
     /// The services over `backend`.
-    pub const fn new(backend: Arc<B>) -> Self {
+    pub fn new(backend: Arc<B>) -> Self {
         Self {
             backend,
             limits: Limits::new(BOUNDS),
@@ -79,7 +81,7 @@ impl<R: Runtime, B: Backend> ClientApi<R, B> {
     }
 
     /// The answer to a gRPC call.
-    async fn call(&self, holding: &Holding, request: Request) -> http::Response<Body> {
+    async fn call(&self, holding: &Arc<Holding>, request: Request) -> http::Response<Body> {
         if requires_leader(&request) && self.backend.leader().is_none() {
             return tonic::Status::from(EtcdError::NoLeader).into_http();
         }

@@ -6,27 +6,24 @@
 //! of its very size and encodes the answer into another. What a message may cost is bounded by [`Limits`].
 
 use std::future::Future;
+use std::sync::Arc;
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use futures_util::Stream;
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use http_body::Body as _;
-use http_body_util::BodyExt as _;
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Incoming;
 use prost::Message;
 use tonic::Status;
-use tonic::codec::{Codec as _, EncodeBody, SingleMessageCompressionOverride};
-use tonic_prost::ProstCodec;
 
 use super::deadline::within;
-use super::limits::{Room, SMALL};
+use super::limits::{HEAD, Room, UNCOUNTED_BYTES};
 use super::{Body, Holding, Limits, Request};
 use crate::etcd::EtcdError;
 use crate::runtime::Runtime;
 
-/// A flag for compression and a length of four bytes stand before each message.
-const HEAD: usize = 5;
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const OK: HeaderValue = HeaderValue::from_static("0");
@@ -35,7 +32,7 @@ const OK: HeaderValue = HeaderValue::from_static("0");
 pub async fn unary<R, Q, A, F>(
     request: Request,
     limits: &Limits,
-    holding: &Holding,
+    holding: &Arc<Holding>,
     call: impl FnOnce(Q) -> F + Send,
 ) -> http::Response<Body>
 where
@@ -44,12 +41,14 @@ where
     A: Message,
     F: Future<Output = Result<A, Status>> + Send,
 {
-    let answer = match message::<R, Q>(request, limits, holding).await {
-        // There is room until the answer is encoded: so long may the message live.
-        Ok((message, _room)) => call(message).await.and_then(|answer| encode(&answer)),
-        Err(status) => Err(status),
+    let answered = async {
+        let (message, room) = message::<R, Q>(request, limits, holding).await?;
+        let answer = call(message).await?;
+        // So long may the message live.
+        drop(room);
+        limits.answers().encode::<R>(&answer, holding).await
     };
-    match answer {
+    match answered.await {
         Ok(message) => respond(message),
         Err(status) => status.into_http(),
     }
@@ -59,7 +58,7 @@ where
 pub async fn server_streaming<R, Q, A, S, F>(
     request: Request,
     limits: &Limits,
-    holding: &Holding,
+    holding: &Arc<Holding>,
     call: impl FnOnce(Q) -> F + Send,
 ) -> http::Response<Body>
 where
@@ -74,7 +73,7 @@ where
         Err(status) => Err(status),
     };
     match answers {
-        Ok(answers) => respond_stream(answers),
+        Ok(answers) => respond_stream::<R, _>(answers, limits, holding),
         Err(status) => status.into_http(),
     }
 }
@@ -155,7 +154,7 @@ fn whole(chunk: &Bytes, limits: &Limits) -> Result<Option<Bytes>, Status> {
         return Ok(None);
     }
     let length = length(chunk, limits)?;
-    Ok((chunk.len() == HEAD + length && length <= SMALL)
+    Ok((chunk.len() == HEAD + length && length <= UNCOUNTED_BYTES)
         .then(|| Bytes::copy_from_slice(&chunk[HEAD..])))
 }
 
@@ -205,43 +204,45 @@ fn decode<Q: Message + Default>(message: Bytes) -> Result<Q, Status> {
         .map_err(|error| Status::internal(format!("grpc: error unmarshalling request: {error}")))
 }
 
-fn encode<A: Message>(answer: &A) -> Result<Bytes, Status> {
-    let length = answer.encoded_len();
-    let Ok(stated) = u32::try_from(length) else {
-        return Err(Status::resource_exhausted(format!(
-            "grpc: an answer of {length} bytes cannot be sent"
-        )));
-    };
-    let mut buffer = BytesMut::with_capacity(HEAD + length);
-    buffer.put_u8(0);
-    buffer.put_u32(stated);
-    answer
-        .encode(&mut buffer)
-        .expect("the buffer has the encoded length");
-    Ok(buffer.freeze())
+fn respond(message: Bytes) -> http::Response<Body> {
+    let mut response = http::Response::new(Body::message(message, all_is_well()));
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    response
 }
 
-fn respond(message: Bytes) -> http::Response<Body> {
+/// Each answer is encoded when the client has taken the one before.
+fn respond_stream<R: Runtime, A: Message + 'static>(
+    answers: impl Stream<Item = Result<A, Status>> + Send + 'static,
+    limits: &Limits,
+    holding: &Arc<Holding>,
+) -> http::Response<Body> {
+    let (room, connection) = (Arc::clone(limits.answers()), Arc::clone(holding));
+    let encoded = answers.then(move |answer| {
+        let (room, connection) = (Arc::clone(&room), Arc::clone(&connection));
+        async move { room.encode::<R>(&answer?, &connection).await }
+    });
+    let frames = stream::unfold(Some(Box::pin(encoded)), async |encoded| {
+        let mut encoded = encoded?;
+        Some(match encoded.next().await {
+            Some(Ok(message)) => (Ok(Frame::data(message)), Some(encoded)),
+            Some(Err(status)) => (ended(&status), None),
+            None => (Ok(Frame::trailers(all_is_well())), None),
+        })
+    });
+    let body = tonic::body::Body::new(StreamBody::new(frames));
+    let mut response = http::Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    response
+}
+
+fn all_is_well() -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(GRPC_STATUS, OK);
-    let mut response = http::Response::new(Body::message(message, trailers));
-    response.headers_mut().insert(CONTENT_TYPE, GRPC);
-    response
+    trailers
 }
 
-fn respond_stream<A: Message + 'static>(
-    answers: impl Stream<Item = Result<A, Status>> + Send + 'static,
-) -> http::Response<Body> {
-    // Only the encoder is used, so the decoder's type does not matter.
-    let encoder = ProstCodec::<A, ()>::default().encoder();
-    let body = EncodeBody::new_server(
-        encoder,
-        answers,
-        None,
-        SingleMessageCompressionOverride::default(),
-        None,
-    );
-    let mut response = http::Response::new(Body::from(tonic::body::Body::new(body)));
-    response.headers_mut().insert(CONTENT_TYPE, GRPC);
-    response
+fn ended(status: &Status) -> Result<Frame<Bytes>, Status> {
+    let mut trailers = HeaderMap::new();
+    status.add_header(&mut trailers)?;
+    Ok(Frame::trailers(trailers))
 }

@@ -6,19 +6,22 @@
 //! and wait for one another for ever: therefore one of them at a time may go beyond it, the one that waits for longest,
 //! and the others are refused when they have waited for too long.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tonic::Status;
 
+use super::answers::Answers;
 use super::deadline::within;
 use crate::etcd::EtcdError;
 use crate::runtime::Runtime;
 
+/// A flag for compression and a length of four bytes stand before each message.
+pub(super) const HEAD: usize = 5;
 /// A message up to this size is not counted, and neither are the first bytes of a larger one: as many of them as streams
 /// are allowed take no harmful amount.
-pub(super) const SMALL: usize = 4 * 1024;
+pub const UNCOUNTED_BYTES: usize = 4 * 1024;
 
 /// How much is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +35,13 @@ pub struct Bounds {
     pub connection: usize,
     /// How long a request message may take to arrive.
     pub receive: Duration,
+    /// Bytes that all large answers have together until their clients have read them. One that is larger may pass when it
+    /// is alone.
+    pub answers: usize,
     /// How long a large message waits for room before it is refused.
     pub patience: Duration,
+    /// How long a client may take to read an answer when others wait for the room that it takes.
+    pub unread: Duration,
 }
 
 /// Keeps what receiving messages costs within [`Bounds`], over all connections that share it.
@@ -43,6 +51,7 @@ pub struct Limits {
     requests: Semaphore,
     /// Whoever holds it goes beyond the budget.
     beyond: Semaphore,
+    answers: Arc<Answers>,
 }
 
 /// What one connection has of the budgets.
@@ -50,6 +59,19 @@ pub struct Limits {
 pub struct Holding {
     /// As large as the limits say that are met first; most connections never need it.
     share: OnceLock<Semaphore>,
+    cut: Notify,
+}
+
+impl Holding {
+    /// Ends the connection.
+    pub(super) fn cut(&self) {
+        self.cut.notify_one();
+    }
+
+    /// Completes when the connection is to end, because its client does not read answers whose room others need.
+    pub(super) async fn is_cut(&self) {
+        self.cut.notified().await;
+    }
 }
 
 impl Limits {
@@ -57,20 +79,25 @@ impl Limits {
     ///
     /// # Panics
     /// When not even one message fits into the budget of all, or into the share of one connection.
-    pub const fn new(bounds: Bounds) -> Self {
+    pub fn new(bounds: Bounds) -> Self {
         assert!(
             bounds.message <= bounds.requests && bounds.message <= bounds.connection,
             "a message must fit into every budget"
         );
         Self {
-            requests: Semaphore::const_new(bounds.requests),
-            beyond: Semaphore::const_new(1),
+            requests: Semaphore::new(bounds.requests),
+            beyond: Semaphore::new(1),
+            answers: Arc::new(Answers::new(&bounds)),
             bounds,
         }
     }
 
     pub(super) const fn bounds(&self) -> &Bounds {
         &self.bounds
+    }
+
+    pub(super) const fn answers(&self) -> &Arc<Answers> {
+        &self.answers
     }
 
     /// Room for one message of a connection, none of which has arrived.
@@ -135,7 +162,7 @@ impl Room<'_> {
     /// # Errors
     /// When its connection has too many others for too long.
     pub(super) async fn claim<R: Runtime>(&mut self, length: usize) -> Result<(), Status> {
-        if length <= SMALL {
+        if length <= UNCOUNTED_BYTES {
             return Ok(());
         }
         let limits = self.limits;
@@ -153,7 +180,7 @@ impl Room<'_> {
     /// # Errors
     /// When there is none for too long.
     pub(super) async fn grow<R: Runtime>(&mut self, arrived: usize) -> Result<(), Status> {
-        if arrived <= SMALL || arrived <= self.arrived || self.is_beyond() {
+        if arrived <= UNCOUNTED_BYTES || arrived <= self.arrived || self.is_beyond() {
             return Ok(());
         }
         let limits = self.limits;

@@ -106,6 +106,9 @@ pub(super) async fn run<R, S, H>(
     let ended = tokio::select! {
         biased;
         ended = served => ended,
+        () = connection.holding.is_cut() => {
+            return tracing::info!(listener = name, connection.remote, "a connection that did not read its answers was cut: others needed the memory");
+        }
         () = secure.unwelcome(&connection.peer) => {
             return tracing::info!(listener = name, connection.remote, "a connection of somebody who is not welcome any more was cut");
         }

@@ -223,6 +223,86 @@ async fn one_connection_leaves_room_for_the_others() {
     }
 }
 
+/// Asks for the echo of a value and reads next to nothing of it.
+async fn ask_and_not_read(
+    server: &TestServer,
+    value: &[u8],
+) -> (
+    http::Response<hyper::body::Incoming>,
+    <R as Runtime>::Task<hyper::Result<()>>,
+) {
+    let stream = R::connect(&server.address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::Builder::new(glue::TaskExecutor::<R>::new())
+            .initial_stream_window_size(1000)
+            .handshake(hyper_util::rt::TokioIo::new(stream))
+            .await
+            .unwrap();
+    let connection = R::spawn(connection);
+    let request = http::Request::post(format!("http://test{ECHO}"))
+        .body(Full::new(Bytes::from(framed(&put(value)))))
+        .unwrap();
+    (sender.send_request(request).await.unwrap(), connection)
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_have_a_budget() {
+    let hasty = Bounds {
+        patience: Duration::from_millis(200),
+        ..UNHURRIED
+    };
+    let server = TestServer::start_bounded(hasty).await;
+    let unread = [
+        ask_and_not_read(&server, &[7; 99_000]).await,
+        ask_and_not_read(&server, &[7; 99_000]).await,
+    ];
+    let channel = channel(&server);
+    let status = echo(&channel, &[7; 9_000]).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.message(), "etcdserver: too many requests");
+    assert_eq!(echo(&channel, &[7; 4_000]).await.unwrap(), vec![7; 4_000]);
+    for (response, connection) in unread {
+        drop(response);
+        drop(connection);
+    }
+    for _ in 0..1_000 {
+        if echo(&channel, &[7; 99_000]).await.is_ok() {
+            return;
+        }
+    }
+    panic!("no room although nothing is unread");
+}
+
+#[tokio::test]
+async fn connection_that_does_not_read_is_cut_when_others_need_the_room() {
+    let strict = Bounds {
+        patience: Duration::from_secs(2),
+        unread: Duration::ZERO,
+        ..UNHURRIED
+    };
+    let server = TestServer::start_bounded(strict).await;
+    let (_first, cut) = ask_and_not_read(&server, &[7; 99_000]).await;
+    let (second, _lives) = ask_and_not_read(&server, &[7; 99_000]).await;
+    let channel = channel(&server);
+    assert_eq!(echo(&channel, &[7; 50_000]).await.unwrap(), vec![7; 50_000]);
+    let _ = in_time(cut).await.unwrap();
+    let body = in_time(second.into_body().collect()).await.unwrap();
+    assert!(body.to_bytes().len() > 99_000);
+}
+
+#[tokio::test]
+async fn answer_larger_than_the_budget_passes_alone() {
+    let small = Bounds {
+        answers: 50_000,
+        ..UNHURRIED
+    };
+    let server = TestServer::start_bounded(small).await;
+    let channel = channel(&server);
+    for _ in 0..3 {
+        assert_eq!(echo(&channel, &[7; 99_000]).await.unwrap(), vec![7; 99_000]);
+    }
+}
+
 #[tokio::test]
 async fn header_list_beyond_the_limit_is_refused() {
     let server = TestServer::start(options()).await;

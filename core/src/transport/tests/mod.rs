@@ -34,7 +34,9 @@ const BOUNDS: Bounds = Bounds {
     requests: 200_000,
     connection: 200_000,
     receive: Duration::from_millis(200),
+    answers: 200_000,
     patience: Duration::from_secs(20),
+    unread: Duration::from_secs(600),
 };
 
 /// Echoes the value of a put; a gated call first waits until the gate is opened.
@@ -74,7 +76,7 @@ impl<P: Send + Sync + 'static> Handler<P> for Echo {
         connection: Arc<Connection<P>>,
         request: Request,
     ) -> http::Response<Body> {
-        let (limits, holding) = (&self.limits, &*connection.holding);
+        let (limits, holding) = (&self.limits, &connection.holding);
         let echo = |put: PutRequest| PutResponse {
             prev_kv: Some(KeyValue {
                 value: put.value,
