@@ -37,8 +37,8 @@ pub use kv::MAX_REQUEST_BYTES;
 
 use crate::runtime::Runtime;
 use crate::transport::{
-    Body, Bounds, CLIENT_MESSAGE_BYTES, Connection, Handler, Holding, Limits, Request, grpc,
-    unknown,
+    Body, Bounds, CLIENT_MESSAGE_BYTES, Connection, Handler, Holding, Limits, Request,
+    UNCOUNTED_BYTES, grpc, unknown,
 };
 
 /// The version of etcd whose API this is. Clients decide by it what they may ask for: Kubernetes wants at least 3.5.13
@@ -62,6 +62,11 @@ const BOUNDS: Bounds = Bounds {
     patience: Duration::from_secs(3),
     unread: Duration::from_secs(10),
 };
+
+/// Requests in progress on one connection; a client that has more queues them. Clients seldom have more than a few hundred.
+/// Small requests are not counted one by one, and so many of them take no more than the large ones of a connection may.
+pub(crate) const MAX_STREAMS: u32 = 1_000;
+const _: () = assert!(MAX_STREAMS as usize * UNCOUNTED_BYTES <= BOUNDS.connection);
 
 /// The services that clients reach, over one node.
 pub struct ClientApi<R, B> {

@@ -19,8 +19,8 @@ use crate::runtime::Runtime;
 
 /// A flag for compression and a length of four bytes stand before each message.
 pub(super) const HEAD: usize = 5;
-/// A message up to this size is not counted, and neither are the first bytes of a larger one: as many of them as streams
-/// are allowed take no harmful amount.
+/// A message up to this size is not counted, and neither are the first bytes of a larger one: what bounds them is the
+/// number of connections times that of their streams.
 pub const UNCOUNTED_BYTES: usize = 4 * 1024;
 
 /// How much is allowed.
