@@ -193,6 +193,33 @@ async fn message_without_room_is_refused_and_what_others_hold_comes_back() {
 }
 
 #[tokio::test]
+async fn message_without_room_is_refused_while_others_are_answered() {
+    let hasty = Bounds {
+        patience: Duration::from_millis(200),
+        ..UNHURRIED
+    };
+    let server = TestServer::start_bounded(hasty).await;
+    let large = put(&[7; 99_000]);
+    // Two are within the budget and one beyond it.
+    let mut held = Vec::new();
+    for number in 1..=3 {
+        let (channel, request) = (channel(&server), request(HELD, framed(&large)));
+        held.push(in_background(async move { send(&channel, request).await }));
+        server.gated_calls_begun(number).await;
+    }
+    let channel = channel(&server);
+    let status = in_time(echo(&channel, &large.value)).await.unwrap_err();
+    assert_eq!(status.message(), "etcdserver: too many requests");
+    assert_eq!(echo(&channel, &[7; 4_000]).await.unwrap(), vec![7; 4_000]);
+    server.echo.gate.notify_waiters();
+    for call in held {
+        assert_eq!(in_time(call).await.unwrap().unwrap(), large.value);
+    }
+    let answer = in_time(echo(&channel, &large.value)).await;
+    assert_eq!(answer.unwrap(), large.value);
+}
+
+#[tokio::test]
 async fn one_connection_leaves_room_for_the_others() {
     let shared = Bounds {
         connection: 100_000,

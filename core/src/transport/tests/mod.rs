@@ -28,6 +28,7 @@ type R = TokioRuntime;
 const ECHO: &str = "/test.Test/Echo";
 const PANICS: &str = "/test.Test/Panics";
 const GATED: &str = "/test.Test/Gated";
+const HELD: &str = "/test.Test/Held";
 
 const BOUNDS: Bounds = Bounds {
     message: 100_000,
@@ -39,7 +40,7 @@ const BOUNDS: Bounds = Bounds {
     unread: Duration::from_secs(600),
 };
 
-/// Echoes the value of a put; a gated call first waits until the gate is opened.
+/// Echoes the value of a put; a gated call first waits until the gate is opened, and a held one when its message is here.
 struct Echo {
     limits: Limits,
     gate: Notify,
@@ -94,6 +95,14 @@ impl<P: Send + Sync + 'static> Handler<P> for Echo {
                 self.begun.fetch_add(1, Ordering::SeqCst);
                 self.gate.notified().await;
                 grpc::unary::<R, _, _, _>(request, limits, holding, async |put| Ok(echo(put))).await
+            }
+            HELD => {
+                let put = async |put| {
+                    self.begun.fetch_add(1, Ordering::SeqCst);
+                    self.gate.notified().await;
+                    Ok(echo(put))
+                };
+                grpc::unary::<R, _, _, _>(request, limits, holding, put).await
             }
             PANICS => panic!("a bug in a handler"),
             "/page" => http::Response::new(Body::page("a page")),
