@@ -36,8 +36,10 @@ pub use error::EtcdError;
 pub use kv::MAX_REQUEST_BYTES;
 
 use crate::runtime::Runtime;
-use crate::transport::grpc::{self, Limits};
-use crate::transport::{Body, CLIENT_MESSAGE_BYTES, Connection, Handler, Request, unknown};
+use crate::transport::{
+    Body, Bounds, CLIENT_MESSAGE_BYTES, Connection, Handler, Holding, Limits, Request,
+    UNCOUNTED_BYTES, grpc, unknown,
+};
 
 /// The version of etcd whose API this is. Clients decide by it what they may ask for: Kubernetes wants at least 3.5.13
 /// before it trusts progress notifications.
@@ -47,11 +49,24 @@ pub const ETCD_CLUSTER_VERSION: &str = "3.6.0";
 /// The version of etcd's storage format that goes with it; ours is our own.
 pub const ETCD_STORAGE_VERSION: &str = "3.6.0";
 
-/// Bytes that requests above a few KiB may take together while they are received and answered. Less than what may be on its way
-/// into the log (see the proposer), so that large writes wait for one another instead of being refused.
-const LARGE_REQUEST_BYTES: usize = 8 * 1024 * 1024;
-/// How long a request message may take to arrive.
-const RECEIVE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What the messages of clients may cost.
+const BOUNDS: Bounds = Bounds {
+    message: CLIENT_MESSAGE_BYTES,
+    // Less than what may be on its way into the log (see the proposer), so that large writes wait for one another instead
+    // of being refused.
+    requests: 8 * 1024 * 1024,
+    // Half of it: one connection never keeps the others from writing.
+    connection: 4 * 1024 * 1024,
+    receive: Duration::from_secs(30),
+    answers: 64 * 1024 * 1024,
+    patience: Duration::from_secs(3),
+    unread: Duration::from_secs(10),
+};
+
+/// Requests in progress on one connection; a client that has more queues them. Clients seldom have more than a few hundred.
+/// Small requests are not counted one by one, and so many of them take no more than the large ones of a connection may.
+pub(crate) const MAX_STREAMS: u32 = 1_000;
+const _: () = assert!(MAX_STREAMS as usize * UNCOUNTED_BYTES <= BOUNDS.connection);
 
 /// The services that clients reach, over one node.
 pub struct ClientApi<R, B> {
@@ -62,80 +77,88 @@ pub struct ClientApi<R, B> {
 
 impl<R: Runtime, B: Backend> ClientApi<R, B> {
     /// The services over `backend`.
-    pub const fn new(backend: Arc<B>) -> Self {
+    pub fn new(backend: Arc<B>) -> Self {
         Self {
             backend,
-            limits: Limits::new(CLIENT_MESSAGE_BYTES, LARGE_REQUEST_BYTES, RECEIVE_TIMEOUT),
+            limits: Limits::new(BOUNDS),
             runtime: PhantomData,
         }
     }
 
     /// The answer to a gRPC call.
-    async fn call(&self, request: Request) -> http::Response<Body> {
+    async fn call(&self, holding: &Arc<Holding>, request: Request) -> http::Response<Body> {
         if requires_leader(&request) && self.backend.leader().is_none() {
             return tonic::Status::from(EtcdError::NoLeader).into_http();
         }
         let (backend, limits) = (&*self.backend, &self.limits);
         match request.uri().path() {
             "/etcdserverpb.KV/Range" => {
-                grpc::unary::<R, _, _, _>(request, limits, |message| kv::range(backend, message))
-                    .await
+                grpc::unary::<R, _, _, _>(request, limits, holding, |message| {
+                    kv::range(backend, message)
+                })
+                .await
             }
             "/etcdserverpb.KV/Put" => {
-                grpc::unary::<R, _, _, _>(request, limits, |message| kv::put(backend, message))
-                    .await
+                grpc::unary::<R, _, _, _>(request, limits, holding, |message| {
+                    kv::put(backend, message)
+                })
+                .await
             }
             "/etcdserverpb.KV/Txn" => {
-                grpc::unary::<R, _, _, _>(request, limits, |message| kv::txn(backend, message))
-                    .await
+                grpc::unary::<R, _, _, _>(request, limits, holding, |message| {
+                    kv::txn(backend, message)
+                })
+                .await
             }
             "/etcdserverpb.KV/DeleteRange" => {
-                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                grpc::unary::<R, _, _, _>(request, limits, holding, |message| {
                     kv::delete_range(backend, message)
                 })
                 .await
             }
             "/etcdserverpb.KV/Compact" => {
-                grpc::unary::<R, _, _, _>(request, limits, |message| kv::compact(backend, message))
-                    .await
+                grpc::unary::<R, _, _, _>(request, limits, holding, |message| {
+                    kv::compact(backend, message)
+                })
+                .await
             }
             "/etcdserverpb.KV/RangeStream" => {
                 let backend = Arc::clone(&self.backend);
                 let call = |message| range_stream::range_stream(backend, message);
-                grpc::server_streaming::<R, _, _, _, _>(request, limits, call).await
+                grpc::server_streaming::<R, _, _, _, _>(request, limits, holding, call).await
             }
             "/etcdserverpb.Maintenance/Status" => {
-                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                grpc::unary::<R, _, _, _>(request, limits, holding, |message| {
                     maintenance::status(backend, message)
                 })
                 .await
             }
             "/etcdserverpb.Maintenance/Alarm" => {
-                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                grpc::unary::<R, _, _, _>(request, limits, holding, |message| {
                     maintenance::alarm(backend, message)
                 })
                 .await
             }
             "/etcdserverpb.Maintenance/MoveLeader" => {
-                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                grpc::unary::<R, _, _, _>(request, limits, holding, |message| {
                     maintenance::move_leader(backend, message)
                 })
                 .await
             }
             "/etcdserverpb.Maintenance/HashKV" => {
-                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                grpc::unary::<R, _, _, _>(request, limits, holding, |message| {
                     maintenance::hash_kv(backend, message)
                 })
                 .await
             }
             "/etcdserverpb.Maintenance/Hash" => {
-                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                grpc::unary::<R, _, _, _>(request, limits, holding, |message| {
                     maintenance::hash(backend, message)
                 })
                 .await
             }
             "/etcdserverpb.Cluster/MemberList" => {
-                grpc::unary::<R, _, _, _>(request, limits, |message| {
+                grpc::unary::<R, _, _, _>(request, limits, holding, |message| {
                     cluster::member_list(backend, message)
                 })
                 .await
@@ -156,12 +179,12 @@ fn requires_leader(request: &Request) -> bool {
 impl<R: Runtime, B: Backend, P: Send + Sync + 'static> Handler<P> for ClientApi<R, B> {
     async fn handle(
         self: Arc<Self>,
-        _connection: Arc<Connection<P>>,
+        connection: Arc<Connection<P>>,
         request: Request,
     ) -> http::Response<Body> {
         // gRPC calls are POSTs over HTTP/2; whatever else comes is after a page.
         if request.version() == Version::HTTP_2 && request.method() == http::Method::POST {
-            return self.call(request).await;
+            return self.call(&connection.holding, request).await;
         }
         let (path, query) = (
             request.uri().path(),

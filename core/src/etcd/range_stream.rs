@@ -22,7 +22,7 @@ use crate::state::validate;
 /// About how large a piece is.
 const PIECE_BYTES: usize = 1024 * 1024;
 /// Keys of the first piece, when nothing is known of their size.
-const FIRST_PIECE: i64 = 16;
+pub(super) const FIRST_PIECE: i64 = 16;
 
 pub(super) async fn range_stream<B: Backend>(
     backend: Arc<B>,
@@ -110,9 +110,8 @@ impl<B: Backend> Pieces<B> {
     }
 
     fn go_on_behind(&mut self, response: &RangeResponse, revision: Revision) {
-        if let Some(last) = response.kvs.last() {
-            // The smallest key after this one.
-            self.request.key = [&last.key[..], &[0]].concat().into();
+        if let Some(key) = behind(response) {
+            self.request.key = key;
         }
         if self.request.range_end.is_empty() {
             // A single key has no second piece, but an empty end would now name another key.
@@ -121,13 +120,24 @@ impl<B: Backend> Pieces<B> {
         if self.request.revision <= 0 {
             self.request.revision = revision.0;
         }
-        let bytes = response.encoded_len().max(1);
-        let keys = response.kvs.len().saturating_mul(PIECE_BYTES) / bytes;
-        // At most four times as many as before: the next ones may be larger.
-        self.piece = i64::try_from(keys)
-            .unwrap_or(i64::MAX)
-            .clamp(1, self.piece.saturating_mul(4));
+        self.piece = next_piece(response, self.piece);
     }
+}
+
+/// Where a range goes on behind the keys of an answer: at the smallest key after the last of them.
+pub(super) fn behind(response: &RangeResponse) -> Option<Bytes> {
+    let last = response.kvs.last()?;
+    Some([&last.key[..], &[0]].concat().into())
+}
+
+/// How many keys the next piece has, after one of `piece` keys at most.
+pub(super) fn next_piece(response: &RangeResponse, piece: i64) -> i64 {
+    let bytes = response.encoded_len().max(1);
+    let keys = response.kvs.len().saturating_mul(PIECE_BYTES) / bytes;
+    // At most four times as many as before: the next ones may be larger.
+    i64::try_from(keys)
+        .unwrap_or(i64::MAX)
+        .clamp(1, piece.saturating_mul(4))
 }
 
 const fn piece(response: RangeResponse) -> RangeStreamResponse {

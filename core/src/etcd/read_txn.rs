@@ -8,9 +8,9 @@ use std::cmp::Ordering;
 use bytes::Bytes;
 use tonic::Status;
 
-use super::EtcdError;
 use super::backend::Backend;
 use super::convert::{header, read_failed};
+use super::{EtcdError, range_stream};
 use crate::ids::Revision;
 use crate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use crate::proto::etcdserverpb::request_op::Request;
@@ -98,8 +98,7 @@ async fn at<B: Backend>(
 ) -> Result<TxnResponse, ReadError> {
     let mut succeeded = true;
     for compare in &request.compare {
-        let existing = range(backend, compared(compare), revision).await?.kvs;
-        if !holds(compare, &existing) {
+        if !holds(backend, compare, revision).await? {
             succeeded = false;
             break;
         }
@@ -156,18 +155,41 @@ fn compared(compare: &Compare) -> RangeRequest {
         key: compare.key.clone(),
         range_end: compare.range_end.clone(),
         keys_only: compare.target() != CompareTarget::Value,
+        // One key is one piece anyway, and without a limit the quickest of reads.
+        limit: if compare.range_end.is_empty() {
+            0
+        } else {
+            range_stream::FIRST_PIECE
+        },
         ..RangeRequest::default()
     }
 }
 
 /// Whether a compare holds for every key of its range. Of no key at all it is judged as of a key with zeros everywhere;
-/// only a value cannot be compared to nothing.
-fn holds(compare: &Compare, existing: &[KeyValue]) -> bool {
-    if existing.is_empty() {
-        return compare.target() != CompareTarget::Value
-            && satisfied(compare, &KeyValue::default());
+/// only a value cannot be compared to nothing. The range is read in pieces: a whole keyspace of values needs no memory.
+async fn holds<B: Backend>(
+    backend: &B,
+    compare: &Compare,
+    revision: Revision,
+) -> Result<bool, ReadError> {
+    let mut request = compared(compare);
+    let mut is_empty = true;
+    loop {
+        let response = range(backend, request.clone(), revision).await?;
+        if !response.kvs.iter().all(|kv| satisfied(compare, kv)) {
+            return Ok(false);
+        }
+        is_empty &= response.kvs.is_empty();
+        match range_stream::behind(&response) {
+            Some(key) if response.more => request.key = key,
+            _ if is_empty => {
+                return Ok(compare.target() != CompareTarget::Value
+                    && satisfied(compare, &KeyValue::default()));
+            }
+            _ => return Ok(true),
+        }
+        request.limit = range_stream::next_piece(&response, request.limit);
     }
-    existing.iter().all(|kv| satisfied(compare, kv))
 }
 
 fn satisfied(compare: &Compare, kv: &KeyValue) -> bool {

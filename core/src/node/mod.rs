@@ -42,7 +42,7 @@ pub use join::{Wipe, join};
 use crate::config::{Beginning, ClientAccess, NodeConfig};
 use crate::database::Place;
 use crate::directory::{Directory, DirectoryError};
-use crate::etcd::ClientApi;
+use crate::etcd::{ClientApi, MAX_STREAMS};
 use crate::join::SharedView;
 use crate::join::driver::JoinError;
 use crate::join::service::JoinService;
@@ -299,7 +299,7 @@ impl<R: Runtime> Node<R> {
             max_connections: config.max_client_connections,
             max_handshakes: config.max_client_connections,
             guests: Guests::NONE,
-            max_concurrent_streams: 10_000,
+            max_concurrent_streams: MAX_STREAMS,
             max_header_bytes: 16 * 1024,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(3600),

@@ -60,6 +60,10 @@ const RESET_STREAM_DURATION: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, Debug)]
 pub struct LongLived;
 
+/// Put into a request's extensions: the deadline of a call that states none, instead of its channel's.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerWithin(pub Duration);
+
 type Sender = SendRequest<Body>;
 type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Sender, String>> + Send + Sync>;
 
@@ -124,8 +128,9 @@ impl<R: Runtime> Channel<R> {
         self,
         request: http::Request<tonic::body::Body>,
     ) -> Result<http::Response<ChannelBody<R>>, Status> {
-        let limit =
-            deadline::from_headers(request.headers()).unwrap_or(self.0.options.call_timeout);
+        let own = request.extensions().get::<AnswerWithin>();
+        let without = own.map_or(self.0.options.call_timeout, |AnswerWithin(limit)| *limit);
+        let limit = deadline::from_headers(request.headers()).unwrap_or(without);
         let mut sleep = Box::pin(R::sleep(limit));
         let long_lived = request.extensions().get::<LongLived>().is_some();
         let (head, body) = request.into_parts();

@@ -6,65 +6,33 @@
 //! of its very size and encodes the answer into another. What a message may cost is bounded by [`Limits`].
 
 use std::future::Future;
-use std::time::Duration;
+use std::sync::Arc;
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use futures_util::Stream;
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use http_body::Body as _;
-use http_body_util::BodyExt as _;
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Incoming;
 use prost::Message;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::Status;
-use tonic::codec::{Codec as _, EncodeBody, SingleMessageCompressionOverride};
-use tonic_prost::ProstCodec;
 
 use super::deadline::within;
-use super::{Body, Request};
+use super::limits::{HEAD, Room, UNCOUNTED_BYTES};
+use super::{Body, Holding, Limits, Request};
+use crate::etcd::EtcdError;
 use crate::runtime::Runtime;
 
-/// A flag for compression and a length of four bytes stand before each message.
-const HEAD: usize = 5;
-/// A message up to this size is not counted: as many of them as streams are allowed take no harmful amount.
-const SMALL: usize = 4 * 1024;
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const OK: HeaderValue = HeaderValue::from_static("0");
-
-/// What receiving messages may cost, over all connections that share it.
-#[derive(Debug)]
-pub struct Limits {
-    message_bytes: usize,
-    /// Bytes that large messages may take together; who finds none left waits, and flow control stops its client.
-    large_bytes: Semaphore,
-    receive_timeout: Duration,
-}
-
-impl Limits {
-    /// A message has at most `message_bytes` and arrives within `receive_timeout`; all large ones that are being
-    /// received or answered have at most `large_bytes` together.
-    ///
-    /// # Panics
-    /// When not even one message fits into `large_bytes`.
-    pub const fn new(message_bytes: usize, large_bytes: usize, receive_timeout: Duration) -> Self {
-        assert!(
-            message_bytes <= large_bytes,
-            "a message must fit into the budget of all"
-        );
-        Self {
-            message_bytes,
-            large_bytes: Semaphore::const_new(large_bytes),
-            receive_timeout,
-        }
-    }
-}
 
 /// Serves a call with one request message and one answer.
 pub async fn unary<R, Q, A, F>(
     request: Request,
     limits: &Limits,
+    holding: &Arc<Holding>,
     call: impl FnOnce(Q) -> F + Send,
 ) -> http::Response<Body>
 where
@@ -73,12 +41,14 @@ where
     A: Message,
     F: Future<Output = Result<A, Status>> + Send,
 {
-    let answer = match message::<R, Q>(request, limits).await {
-        // The permit lives until the answer is encoded: so long does the message.
-        Ok((message, _permit)) => call(message).await.and_then(|answer| encode(&answer)),
-        Err(status) => Err(status),
+    let answered = async {
+        let (message, room) = message::<R, Q>(request, limits, holding).await?;
+        let answer = call(message).await?;
+        // So long may the message live.
+        drop(room);
+        limits.answers().encode::<R>(&answer, holding).await
     };
-    match answer {
+    match answered.await {
         Ok(message) => respond(message),
         Err(status) => status.into_http(),
     }
@@ -88,6 +58,7 @@ where
 pub async fn server_streaming<R, Q, A, S, F>(
     request: Request,
     limits: &Limits,
+    holding: &Arc<Holding>,
     call: impl FnOnce(Q) -> F + Send,
 ) -> http::Response<Body>
 where
@@ -97,63 +68,83 @@ where
     S: Stream<Item = Result<A, Status>> + Send + 'static,
     F: Future<Output = Result<S, Status>> + Send,
 {
-    let answers = match message::<R, Q>(request, limits).await {
-        Ok((message, _permit)) => call(message).await,
+    let answers = match message::<R, Q>(request, limits, holding).await {
+        Ok((message, _room)) => call(message).await,
         Err(status) => Err(status),
     };
     match answers {
-        Ok(answers) => respond_stream(answers),
+        Ok(answers) => respond_stream::<R, _>(answers, limits, holding),
         Err(status) => status.into_http(),
     }
 }
 
 /// The one message of a call, if it arrives in time.
-async fn message<R: Runtime, Q: Message + Default>(
+async fn message<'a, R: Runtime, Q: Message + Default>(
     request: Request,
-    limits: &Limits,
-) -> Result<(Q, Option<SemaphorePermit<'_>>), Status> {
-    let receiving = receive(request.into_body(), limits);
-    let (message, permit) = within::<R, _>(Some(limits.receive_timeout), receiving)
+    limits: &'a Limits,
+    holding: &'a Holding,
+) -> Result<(Q, Room<'a>), Status> {
+    let mut room = limits.room(holding);
+    let receiving = receive::<R>(request.into_body(), limits, &mut room);
+    let message = within::<R, _>(Some(limits.bounds().receive), receiving)
         .await
         .map_err(|_elapsed| {
             Status::deadline_exceeded("the request message did not arrive in time")
         })??;
-    Ok((decode(message)?, permit))
+    Ok((decode(message)?, room))
 }
 
 /// Receives the bytes of the one message of a call.
-async fn receive(
+async fn receive<R: Runtime>(
     mut body: Incoming,
     limits: &Limits,
-) -> Result<(Bytes, Option<SemaphorePermit<'_>>), Status> {
+    room: &mut Room<'_>,
+) -> Result<Bytes, Status> {
     let first = next(&mut body).await?.unwrap_or_default();
     if let Some(message) = whole(&first, limits)? {
         if body.is_end_stream() || next(&mut body).await?.is_none() {
-            return Ok((message, None));
+            return Ok(message);
         }
         return Err(more_than_one());
     }
     let mut buffer = BytesMut::from(first);
     while buffer.len() < HEAD {
-        let Some(chunk) = next(&mut body).await? else {
-            return Err(cut_off());
-        };
-        buffer.extend_from_slice(&chunk);
+        buffer.extend_from_slice(&next(&mut body).await?.ok_or_else(cut_off)?);
     }
     let length = length(&buffer, limits)?;
-    let permit = reserve(length, limits).await?;
-    // Grows as bytes arrive: a length that was only claimed takes no memory.
-    while buffer.len() < HEAD + length {
-        let Some(chunk) = next(&mut body).await? else {
-            return Err(cut_off());
-        };
-        buffer.extend_from_slice(&chunk);
+    room.claim::<R>(length).await?;
+    room.grow::<R>(buffer.len()).await?;
+    let whole = HEAD + length;
+    fill::<R>(&mut buffer, whole, &mut body, room, false).await?;
+    if room.is_beyond() {
+        // Twice as long as the others wait, who may be in its way on its own connection for as long.
+        let hurried = fill::<R>(&mut buffer, whole, &mut body, room, true);
+        within::<R, _>(Some(limits.bounds().patience * 2), hurried)
+            .await
+            .map_err(|_elapsed| EtcdError::TooManyRequests)??;
     }
-    if buffer.len() > HEAD + length || next(&mut body).await?.is_some() {
+    if buffer.len() > whole || next(&mut body).await?.is_some() {
         return Err(more_than_one());
     }
     buffer.advance(HEAD);
-    Ok((buffer.freeze(), permit))
+    Ok(buffer.freeze())
+}
+
+/// Receives until there are `whole` bytes, or until the message goes beyond the budget unless it may (`beyond`). The
+/// buffer grows as bytes arrive: a length that was only claimed takes no memory.
+async fn fill<R: Runtime>(
+    buffer: &mut BytesMut,
+    whole: usize,
+    body: &mut Incoming,
+    room: &mut Room<'_>,
+    beyond: bool,
+) -> Result<(), Status> {
+    while buffer.len() < whole && room.is_beyond() == beyond {
+        let chunk = next(body).await?.ok_or_else(cut_off)?;
+        room.grow::<R>(buffer.len() + chunk.len()).await?;
+        buffer.extend_from_slice(&chunk);
+    }
+    Ok(())
 }
 
 /// The message, when `chunk` is exactly one: the usual case. It is copied out, because the chunk is a piece of the
@@ -163,7 +154,7 @@ fn whole(chunk: &Bytes, limits: &Limits) -> Result<Option<Bytes>, Status> {
         return Ok(None);
     }
     let length = length(chunk, limits)?;
-    Ok((chunk.len() == HEAD + length && length <= SMALL)
+    Ok((chunk.len() == HEAD + length && length <= UNCOUNTED_BYTES)
         .then(|| Bytes::copy_from_slice(&chunk[HEAD..])))
 }
 
@@ -176,23 +167,13 @@ fn length(bytes: &[u8], limits: &Limits) -> Result<usize, Status> {
         ));
     }
     let length = head.get_u32() as usize;
-    if length > limits.message_bytes {
-        let limit = limits.message_bytes;
+    let limit = limits.bounds().message;
+    if length > limit {
         return Err(Status::resource_exhausted(format!(
             "grpc: received message larger than max ({length} vs. {limit})"
         )));
     }
     Ok(length)
-}
-
-async fn reserve(length: usize, limits: &Limits) -> Result<Option<SemaphorePermit<'_>>, Status> {
-    if length <= SMALL {
-        return Ok(None);
-    }
-    let permits =
-        u32::try_from(length).expect("a message is shorter than its limit, which is megabytes");
-    let permit = limits.large_bytes.acquire_many(permits).await;
-    Ok(Some(permit.expect("the semaphore is never closed")))
 }
 
 /// The next bytes of a body; trailers end it.
@@ -223,43 +204,45 @@ fn decode<Q: Message + Default>(message: Bytes) -> Result<Q, Status> {
         .map_err(|error| Status::internal(format!("grpc: error unmarshalling request: {error}")))
 }
 
-fn encode<A: Message>(answer: &A) -> Result<Bytes, Status> {
-    let length = answer.encoded_len();
-    let Ok(stated) = u32::try_from(length) else {
-        return Err(Status::resource_exhausted(format!(
-            "grpc: an answer of {length} bytes cannot be sent"
-        )));
-    };
-    let mut buffer = BytesMut::with_capacity(HEAD + length);
-    buffer.put_u8(0);
-    buffer.put_u32(stated);
-    answer
-        .encode(&mut buffer)
-        .expect("the buffer has the encoded length");
-    Ok(buffer.freeze())
+fn respond(message: Bytes) -> http::Response<Body> {
+    let mut response = http::Response::new(Body::message(message, all_is_well()));
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    response
 }
 
-fn respond(message: Bytes) -> http::Response<Body> {
+/// Each answer is encoded when the client has taken the one before.
+fn respond_stream<R: Runtime, A: Message + 'static>(
+    answers: impl Stream<Item = Result<A, Status>> + Send + 'static,
+    limits: &Limits,
+    holding: &Arc<Holding>,
+) -> http::Response<Body> {
+    let (room, connection) = (Arc::clone(limits.answers()), Arc::clone(holding));
+    let encoded = answers.then(move |answer| {
+        let (room, connection) = (Arc::clone(&room), Arc::clone(&connection));
+        async move { room.encode::<R>(&answer?, &connection).await }
+    });
+    let frames = stream::unfold(Some(Box::pin(encoded)), async |encoded| {
+        let mut encoded = encoded?;
+        Some(match encoded.next().await {
+            Some(Ok(message)) => (Ok(Frame::data(message)), Some(encoded)),
+            Some(Err(status)) => (ended(&status), None),
+            None => (Ok(Frame::trailers(all_is_well())), None),
+        })
+    });
+    let body = tonic::body::Body::new(StreamBody::new(frames));
+    let mut response = http::Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    response
+}
+
+fn all_is_well() -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(GRPC_STATUS, OK);
-    let mut response = http::Response::new(Body::message(message, trailers));
-    response.headers_mut().insert(CONTENT_TYPE, GRPC);
-    response
+    trailers
 }
 
-fn respond_stream<A: Message + 'static>(
-    answers: impl Stream<Item = Result<A, Status>> + Send + 'static,
-) -> http::Response<Body> {
-    // Only the encoder is used, so the decoder's type does not matter.
-    let encoder = ProstCodec::<A, ()>::default().encoder();
-    let body = EncodeBody::new_server(
-        encoder,
-        answers,
-        None,
-        SingleMessageCompressionOverride::default(),
-        None,
-    );
-    let mut response = http::Response::new(Body::from(tonic::body::Body::new(body)));
-    response.headers_mut().insert(CONTENT_TYPE, GRPC);
-    response
+fn ended(status: &Status) -> Result<Frame<Bytes>, Status> {
+    let mut trailers = HeaderMap::new();
+    status.add_header(&mut trailers)?;
+    Ok(Frame::trailers(trailers))
 }

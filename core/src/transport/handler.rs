@@ -10,7 +10,7 @@ use tonic::Status;
 use tonic::codegen::BoxFuture;
 use tonic::server::NamedService;
 
-use super::Body;
+use super::{Body, Holding};
 
 /// A request as it comes from a connection.
 pub type Request = http::Request<Incoming>;
@@ -22,6 +22,20 @@ pub struct Connection<P> {
     pub remote: String,
     /// What the handshake learnt about the other side.
     pub peer: P,
+    /// What its messages cost just now.
+    pub holding: Arc<Holding>,
+}
+
+impl<P> Connection<P> {
+    /// A new connection.
+    #[must_use]
+    pub fn new(remote: String, peer: P) -> Self {
+        Self {
+            remote,
+            peer,
+            holding: Arc::default(),
+        }
+    }
 }
 
 /// Answers requests. `P` is what a handshake learns about the other side.

@@ -13,6 +13,8 @@
 //! | `activity.rs` | whether a connection is in use |
 //! | `handler.rs` | [`Handler`]: what answers requests; [`Services`], the one for tonic's generated servers |
 //! | `grpc.rs` | [`grpc::unary`]: one request message in, one answer out, without tonic's buffers |
+//! | `limits.rs` | [`Limits`]: what messages may cost |
+//! | `answers.rs` | memory of answers that nobody has read yet |
 //! | `body.rs` | [`Body`]: what an answer carries |
 //! | `deadline.rs` | the `grpc-timeout` header |
 //! | `preface.rs` | HTTP/2 or HTTP/1.1, told by the first bytes |
@@ -25,6 +27,7 @@
 //! of its own only if it has to wait (`glue.rs` says why that pays).
 
 mod activity;
+mod answers;
 mod authority;
 mod body;
 mod channel;
@@ -32,6 +35,7 @@ pub mod deadline;
 mod glue;
 pub mod grpc;
 mod handler;
+mod limits;
 mod lobby;
 mod preface;
 mod secure;
@@ -42,9 +46,10 @@ mod tests;
 
 pub use authority::PlainLocal;
 pub use body::Body;
-pub use channel::{Channel, ChannelBody, ChannelOptions, LongLived, was_not_sent};
+pub use channel::{AnswerWithin, Channel, ChannelBody, ChannelOptions, LongLived, was_not_sent};
 pub(crate) use handler::unknown;
 pub use handler::{Connection, Handler, Request, Services};
+pub use limits::{Bounds, Holding, Limits, UNCOUNTED_BYTES};
 pub use secure::{Dial, Plain, PlainDial, Secure};
 pub use server::{Guests, Http1, ServerOptions, serve};
 

@@ -21,6 +21,7 @@ use super::glue::{InlineExecutor, RuntimeTimer};
 use super::lobby::Lobby;
 use super::preface::{self, Protocol, Replayed};
 use super::{Body, Connection, Handler, Http1, Request, Secure, ServerOptions, deadline};
+use crate::etcd::EtcdError;
 use crate::runtime::{Runtime, Stream, timeout};
 
 /// hyper reads HTTP/1.1 headers into a buffer that must not be smaller.
@@ -79,7 +80,7 @@ pub(super) async fn run<R, S, H>(
     if let Some(None) = place {
         return tracing::debug!(listener = name, remote, "too many strangers at a time");
     }
-    let connection = Arc::new(Connection { remote, peer });
+    let connection = Arc::new(Connection::new(remote, peer));
     let session = Session {
         handler: Arc::clone(handler),
         connection: Arc::clone(&connection),
@@ -105,6 +106,9 @@ pub(super) async fn run<R, S, H>(
     let ended = tokio::select! {
         biased;
         ended = served => ended,
+        () = connection.holding.is_cut() => {
+            return tracing::info!(listener = name, connection.remote, "a connection that did not read its answers was cut: others needed the memory");
+        }
         () = secure.unwelcome(&connection.peer) => {
             return tracing::info!(listener = name, connection.remote, "a connection of somebody who is not welcome any more was cut");
         }
@@ -238,5 +242,5 @@ where
 
 /// What etcd's server says when the context of a call ends.
 fn out_of_time() -> http::Response<Body> {
-    Status::deadline_exceeded("context deadline exceeded").into_http()
+    Status::from(EtcdError::DeadlineExceeded).into_http()
 }

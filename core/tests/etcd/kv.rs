@@ -393,3 +393,46 @@ async fn request_may_be_a_mebibyte_and_a_half_and_no_more() {
     let huge = kv.put(sized(2 * 1024 * 1024 + 1)).await.unwrap_err();
     assert_eq!(huge.code(), Code::ResourceExhausted, "{huge:?}");
 }
+
+#[tokio::test]
+async fn compare_of_values_reads_its_range_in_pieces() {
+    const VALUE: usize = 100_000;
+    const KEYS: usize = 60;
+    let served = Served::start().await;
+    let mut kv = kv(&served);
+    for number in 0..KEYS {
+        let filling = if number + 1 == KEYS { b'z' } else { b'a' };
+        kv.put(PutRequest {
+            key: format!("key {number:02}").into(),
+            value: vec![filling; VALUE].into(),
+            ..PutRequest::default()
+        })
+        .await
+        .unwrap();
+    }
+    // All but the last are less, and nothing is behind it.
+    let table = [
+        (CompareResult::NotEqual, "y", true),
+        (CompareResult::Less, "y", false),
+        (CompareResult::Less, "~", true),
+        (CompareResult::Greater, "y", false),
+        (CompareResult::Greater, "a", true),
+    ];
+    for (result, value, succeeded) in table {
+        let compare = Compare {
+            result: result.into(),
+            target: CompareTarget::Value.into(),
+            key: "key".into(),
+            range_end: "kez".into(),
+            target_union: Some(TargetUnion::Value(value.into())),
+        };
+        let answer = kv.txn(txn(vec![compare], vec![], vec![])).await.unwrap();
+        assert_eq!(
+            answer.into_inner().succeeded,
+            succeeded,
+            "{result:?} {value}"
+        );
+    }
+    let largest = served.node.largest_read.load(Ordering::SeqCst);
+    assert!(largest < KEYS * VALUE / 2, "{largest} bytes at once");
+}

@@ -43,6 +43,8 @@ pub(crate) struct Local {
     weather: Mutex<Weather>,
     pub(crate) proposals: AtomicUsize,
     pub(crate) barriers: AtomicUsize,
+    /// Bytes of keys and values of the largest answer that a read of the state gave.
+    pub(crate) largest_read: AtomicUsize,
     // The files last as long as the node.
     _directory: tempfile::TempDir,
 }
@@ -65,6 +67,7 @@ impl Local {
             }),
             proposals: AtomicUsize::new(0),
             barriers: AtomicUsize::new(0),
+            largest_read: AtomicUsize::new(0),
             _directory: directory,
         })
     }
@@ -99,7 +102,10 @@ impl Backend for Local {
     }
 
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, ReadError> {
-        self.reader.lock().unwrap().range(&request)
+        let answer = self.reader.lock().unwrap().range(&request)?;
+        let bytes = answer.kvs.iter().map(|kv| kv.key.len() + kv.value.len());
+        self.largest_read.fetch_max(bytes.sum(), Ordering::SeqCst);
+        Ok(answer)
     }
 
     fn identity(&self) -> Identity {

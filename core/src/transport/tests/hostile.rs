@@ -73,22 +73,261 @@ async fn large_messages_wait_for_one_another_and_all_are_answered() {
     }
 }
 
+/// A call whose message arrives as the test says.
+struct Slow {
+    body: tokio::sync::mpsc::Sender<Result<http_body::Frame<Bytes>, Status>>,
+    answer: <R as Runtime>::Task<Result<Bytes, Status>>,
+}
+
+impl Slow {
+    fn start(channel: &Channel<R>) -> Self {
+        let (body, frames) = tokio::sync::mpsc::channel(8);
+        let frames = tokio_stream::wrappers::ReceiverStream::new(frames);
+        let request = http::Request::post(ECHO)
+            .body(tonic::body::Body::new(http_body_util::StreamBody::new(
+                frames,
+            )))
+            .unwrap();
+        let channel = channel.clone();
+        let answer = in_background(async move { send(&channel, request).await });
+        Self { body, answer }
+    }
+
+    async fn send(&self, bytes: &[u8]) {
+        let frame = http_body::Frame::data(Bytes::copy_from_slice(bytes));
+        self.body.send(Ok(frame)).await.unwrap();
+    }
+
+    async fn end(self) -> Result<Bytes, Status> {
+        drop(self.body);
+        in_time(self.answer).await.unwrap()
+    }
+}
+
+/// Messages arrive as slowly as they like.
+const UNHURRIED: Bounds = Bounds {
+    receive: Duration::from_secs(600),
+    ..BOUNDS
+};
+
+/// A wait in which nothing must happen.
+async fn a_moment() {
+    R::sleep(Duration::from_millis(100)).await;
+}
+
 #[tokio::test]
 async fn message_that_never_arrives_is_given_up() {
     let server = TestServer::start(options()).await;
-    let channel = channel(&server);
-    let (sender, body) = tokio::sync::mpsc::channel::<Result<http_body::Frame<Bytes>, Status>>(1);
-    sender
-        .send(Ok(http_body::Frame::data(Bytes::from_static(&[0, 0]))))
-        .await
-        .unwrap();
-    let body = http_body_util::StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(body));
-    let request = http::Request::post(ECHO)
-        .body(tonic::body::Body::new(body))
-        .unwrap();
-    let status = send(&channel, request).await.unwrap_err();
+    let slow = Slow::start(&channel(&server));
+    slow.send(&[0, 0]).await;
+    let status = in_time(slow.answer).await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    drop(sender);
+}
+
+#[tokio::test]
+async fn length_that_is_only_claimed_keeps_nobody_waiting() {
+    let server = TestServer::start_bounded(UNHURRIED).await;
+    let large = put(&[7; 99_000]);
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let call = Slow::start(&channel(&server));
+        call.send(&framed(&large)[..6]).await;
+        slow.push(call);
+    }
+    server.calls_begun(slow.len()).await;
+    a_moment().await;
+    let channel = channel(&server);
+    let answer = in_time(echo(&channel, &large.value)).await;
+    assert_eq!(answer.unwrap(), large.value);
+}
+
+#[tokio::test]
+async fn messages_that_together_fill_the_budget_go_on_one_after_another() {
+    let server = TestServer::start_bounded(UNHURRIED).await;
+    let large = put(&[7; 99_000]);
+    let whole = framed(&large);
+    let (first, rest) = whole.split_at(60_000);
+    let mut slow = Vec::new();
+    for number in 1..=4 {
+        let call = Slow::start(&channel(&server));
+        call.send(first).await;
+        server.calls_begun(number).await;
+        slow.push(call);
+    }
+    a_moment().await;
+    let mut answers = Vec::new();
+    for call in slow {
+        call.send(rest).await;
+        answers.push(call.answer);
+    }
+    for answer in answers {
+        assert_eq!(in_time(answer).await.unwrap().unwrap(), large.value);
+    }
+}
+
+#[tokio::test]
+async fn message_without_room_is_refused_and_what_others_hold_comes_back() {
+    let hasty = Bounds {
+        patience: Duration::from_millis(200),
+        ..UNHURRIED
+    };
+    let server = TestServer::start_bounded(hasty).await;
+    let large = put(&[7; 99_000]);
+    let whole = framed(&large);
+    let mut slow = Vec::new();
+    for number in 1..=4 {
+        let call = Slow::start(&channel(&server));
+        call.send(&whole[..60_000]).await;
+        server.calls_begun(number).await;
+        slow.push(call);
+    }
+    // Three hold most of the budget and the last goes beyond it for a while; then all that ask for more wait in vain.
+    let last = slow.pop().unwrap();
+    let status = in_time(last.answer).await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.message(), "etcdserver: too many requests");
+    drop(slow);
+    let other = channel(&server);
+    let answer = in_time(echo(&other, &large.value)).await;
+    assert_eq!(answer.unwrap(), large.value);
+}
+
+#[tokio::test]
+async fn message_without_room_is_refused_while_others_are_answered() {
+    let hasty = Bounds {
+        patience: Duration::from_millis(200),
+        ..UNHURRIED
+    };
+    let server = TestServer::start_bounded(hasty).await;
+    let large = put(&[7; 99_000]);
+    // Two are within the budget and one beyond it.
+    let mut held = Vec::new();
+    for number in 1..=3 {
+        let (channel, request) = (channel(&server), request(HELD, framed(&large)));
+        held.push(in_background(async move { send(&channel, request).await }));
+        server.gated_calls_begun(number).await;
+    }
+    let channel = channel(&server);
+    let status = in_time(echo(&channel, &large.value)).await.unwrap_err();
+    assert_eq!(status.message(), "etcdserver: too many requests");
+    assert_eq!(echo(&channel, &[7; 4_000]).await.unwrap(), vec![7; 4_000]);
+    server.echo.gate.notify_waiters();
+    for call in held {
+        assert_eq!(in_time(call).await.unwrap().unwrap(), large.value);
+    }
+    let answer = in_time(echo(&channel, &large.value)).await;
+    assert_eq!(answer.unwrap(), large.value);
+}
+
+#[tokio::test]
+async fn one_connection_leaves_room_for_the_others() {
+    let shared = Bounds {
+        connection: 100_000,
+        patience: Duration::from_millis(200),
+        ..UNHURRIED
+    };
+    let server = TestServer::start_bounded(shared).await;
+    let large = put(&[7; 99_000]);
+    let greedy = channel(&server);
+    let mut slow = Vec::new();
+    for number in 1..=4 {
+        let call = Slow::start(&greedy);
+        call.send(&framed(&large)[..48_000]).await;
+        server.calls_begun(number).await;
+        slow.push(call);
+    }
+    // One is within its share, and of the others none stays.
+    for call in slow.drain(1..) {
+        let status = in_time(call.answer).await.unwrap().unwrap_err();
+        assert_eq!(status.message(), "etcdserver: too many requests");
+    }
+    let other = channel(&server);
+    let answer = in_time(echo(&other, &large.value)).await;
+    assert_eq!(answer.unwrap(), large.value);
+    for call in slow {
+        call.send(&framed(&large)[48_000..]).await;
+        assert_eq!(call.end().await.unwrap(), large.value);
+    }
+}
+
+/// Asks for the echo of a value and reads next to nothing of it.
+async fn ask_and_not_read(
+    server: &TestServer,
+    value: &[u8],
+) -> (
+    http::Response<hyper::body::Incoming>,
+    <R as Runtime>::Task<hyper::Result<()>>,
+) {
+    let stream = R::connect(&server.address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::Builder::new(glue::TaskExecutor::<R>::new())
+            .initial_stream_window_size(1000)
+            .handshake(hyper_util::rt::TokioIo::new(stream))
+            .await
+            .unwrap();
+    let connection = R::spawn(connection);
+    let request = http::Request::post(format!("http://test{ECHO}"))
+        .body(Full::new(Bytes::from(framed(&put(value)))))
+        .unwrap();
+    (sender.send_request(request).await.unwrap(), connection)
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_have_a_budget() {
+    let hasty = Bounds {
+        patience: Duration::from_millis(200),
+        ..UNHURRIED
+    };
+    let server = TestServer::start_bounded(hasty).await;
+    let unread = [
+        ask_and_not_read(&server, &[7; 99_000]).await,
+        ask_and_not_read(&server, &[7; 99_000]).await,
+    ];
+    let channel = channel(&server);
+    let status = echo(&channel, &[7; 9_000]).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.message(), "etcdserver: too many requests");
+    assert_eq!(echo(&channel, &[7; 4_000]).await.unwrap(), vec![7; 4_000]);
+    for (response, connection) in unread {
+        drop(response);
+        drop(connection);
+    }
+    for _ in 0..1_000 {
+        if echo(&channel, &[7; 99_000]).await.is_ok() {
+            return;
+        }
+    }
+    panic!("no room although nothing is unread");
+}
+
+#[tokio::test]
+async fn connection_that_does_not_read_is_cut_when_others_need_the_room() {
+    let strict = Bounds {
+        patience: Duration::from_secs(2),
+        unread: Duration::ZERO,
+        ..UNHURRIED
+    };
+    let server = TestServer::start_bounded(strict).await;
+    let (_first, cut) = ask_and_not_read(&server, &[7; 99_000]).await;
+    let (second, _lives) = ask_and_not_read(&server, &[7; 99_000]).await;
+    let channel = channel(&server);
+    assert_eq!(echo(&channel, &[7; 50_000]).await.unwrap(), vec![7; 50_000]);
+    let _ = in_time(cut).await.unwrap();
+    let body = in_time(second.into_body().collect()).await.unwrap();
+    assert!(body.to_bytes().len() > 99_000);
+}
+
+#[tokio::test]
+async fn answer_larger_than_the_budget_passes_alone() {
+    let small = Bounds {
+        answers: 50_000,
+        ..UNHURRIED
+    };
+    let server = TestServer::start_bounded(small).await;
+    let channel = channel(&server);
+    for _ in 0..3 {
+        assert_eq!(echo(&channel, &[7; 99_000]).await.unwrap(), vec![7; 99_000]);
+    }
 }
 
 #[tokio::test]
@@ -236,11 +475,11 @@ async fn requests_beyond_the_cap_on_streams_wait_for_one_another() {
         async move { send(&channel, gated).await }
     });
     server.gated_calls_begun(1).await;
-    let second = in_background({
-        let channel = channel.clone();
-        async move { echo(&channel, b"second").await }
-    });
+    let second = echo(&channel, b"second");
+    tokio::pin!(second);
+    let early = crate::runtime::timeout::<R, _>(Duration::from_millis(50), &mut second).await;
+    assert!(early.is_err(), "served beyond the cap: {early:?}");
     server.echo.gate.notify_one();
     assert_eq!(first.await.unwrap().unwrap(), "first");
-    assert_eq!(second.await.unwrap().unwrap(), "second");
+    assert_eq!(second.await.unwrap(), "second");
 }

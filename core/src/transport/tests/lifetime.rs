@@ -32,10 +32,9 @@ async fn call_ends_when_its_caller_s_time_is_over() {
         .headers_mut()
         .insert("grpc-timeout", "20m".parse().unwrap());
     let headers = patient_call(&server.address, gated).await;
-    assert_eq!(
-        Status::from_header_map(&headers).unwrap().code(),
-        Code::DeadlineExceeded
-    );
+    let status = Status::from_header_map(&headers).unwrap();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert_eq!(status.message(), "etcdserver: context deadline exceeded");
     server.gated_calls_ended(1).await;
 }
 

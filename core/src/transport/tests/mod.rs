@@ -8,8 +8,8 @@ mod hostile;
 mod lifetime;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,6 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::sync::{Notify, oneshot};
 use tonic::Status;
 
-use super::grpc::{self, Limits};
 use super::*;
 use crate::proto::etcdserverpb::{PutRequest, PutResponse};
 use crate::proto::mvccpb::KeyValue;
@@ -29,17 +28,39 @@ type R = TokioRuntime;
 const ECHO: &str = "/test.Test/Echo";
 const PANICS: &str = "/test.Test/Panics";
 const GATED: &str = "/test.Test/Gated";
+const HELD: &str = "/test.Test/Held";
 
-static LIMITS: LazyLock<Limits> =
-    LazyLock::new(|| Limits::new(100_000, 200_000, Duration::from_millis(200)));
+const BOUNDS: Bounds = Bounds {
+    message: 100_000,
+    requests: 200_000,
+    connection: 200_000,
+    receive: Duration::from_millis(200),
+    answers: 200_000,
+    patience: Duration::from_secs(20),
+    unread: Duration::from_secs(600),
+};
 
-/// Echoes the value of a put; a gated call first waits until the gate is opened.
-#[derive(Default)]
+/// Echoes the value of a put; a gated call first waits until the gate is opened, and a held one when its message is here.
 struct Echo {
+    limits: Limits,
     gate: Notify,
+    /// Calls that are not gated.
+    echoing: AtomicUsize,
     /// Gated calls that began, and those that were dropped or done.
     begun: AtomicUsize,
     ended: Arc<AtomicUsize>,
+}
+
+impl Echo {
+    fn new(bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self {
+            limits: Limits::new(bounds),
+            gate: Notify::new(),
+            echoing: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
+            ended: Arc::default(),
+        })
+    }
 }
 
 struct CountDrop(Arc<AtomicUsize>);
@@ -53,9 +74,10 @@ impl Drop for CountDrop {
 impl<P: Send + Sync + 'static> Handler<P> for Echo {
     async fn handle(
         self: Arc<Self>,
-        _connection: Arc<Connection<P>>,
+        connection: Arc<Connection<P>>,
         request: Request,
     ) -> http::Response<Body> {
+        let (limits, holding) = (&self.limits, &connection.holding);
         let echo = |put: PutRequest| PutResponse {
             prev_kv: Some(KeyValue {
                 value: put.value,
@@ -64,12 +86,23 @@ impl<P: Send + Sync + 'static> Handler<P> for Echo {
             ..PutResponse::default()
         };
         match request.uri().path() {
-            ECHO => grpc::unary::<R, _, _, _>(request, &LIMITS, async |put| Ok(echo(put))).await,
+            ECHO => {
+                self.echoing.fetch_add(1, Ordering::SeqCst);
+                grpc::unary::<R, _, _, _>(request, limits, holding, async |put| Ok(echo(put))).await
+            }
             GATED => {
                 let _count = CountDrop(Arc::clone(&self.ended));
                 self.begun.fetch_add(1, Ordering::SeqCst);
                 self.gate.notified().await;
-                grpc::unary::<R, _, _, _>(request, &LIMITS, async |put| Ok(echo(put))).await
+                grpc::unary::<R, _, _, _>(request, limits, holding, async |put| Ok(echo(put))).await
+            }
+            HELD => {
+                let put = async |put| {
+                    self.begun.fetch_add(1, Ordering::SeqCst);
+                    self.gate.notified().await;
+                    Ok(echo(put))
+                };
+                grpc::unary::<R, _, _, _>(request, limits, holding, put).await
             }
             PANICS => panic!("a bug in a handler"),
             "/page" => http::Response::new(Body::page("a page")),
@@ -112,14 +145,27 @@ impl TestServer {
         Self::start_with(address, Plain, options).await
     }
 
+    async fn start_bounded(bounds: Bounds) -> Self {
+        Self::start_all("127.0.0.1:0", Plain, options(), bounds).await
+    }
+
     async fn start_with(
         address: &str,
         secure: impl Secure<<R as Runtime>::Stream, Peer = ()>,
         options: ServerOptions,
     ) -> Self {
+        Self::start_all(address, secure, options, BOUNDS).await
+    }
+
+    async fn start_all(
+        address: &str,
+        secure: impl Secure<<R as Runtime>::Stream, Peer = ()>,
+        options: ServerOptions,
+        bounds: Bounds,
+    ) -> Self {
         let listener = R::listen(address).await.unwrap();
         let address = listener.local_address();
-        let echo = Arc::new(Echo::default());
+        let echo = Echo::new(bounds);
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = serve::<R, _, _>(listener, secure, Arc::clone(&echo), options, async move {
             stopped.await.unwrap_or(());
@@ -134,6 +180,10 @@ impl TestServer {
 
     fn say_stop(&mut self) {
         self.stop.take().expect("stopped once").send(()).unwrap();
+    }
+
+    async fn calls_begun(&self, count: usize) {
+        until(|| self.echo.echoing.load(Ordering::SeqCst) == count).await;
     }
 
     async fn gated_calls_begun(&self, count: usize) {

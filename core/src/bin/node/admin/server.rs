@@ -88,10 +88,7 @@ fn is_ours(stream: &UnixStream) -> bool {
 }
 
 async fn converse(stream: UnixStream, services: Arc<Services>) {
-    let connection = Arc::new(Connection {
-        remote: "admin".to_owned(),
-        peer: (),
-    });
+    let connection = Arc::new(Connection::new("admin".to_owned(), ()));
     let service = service_fn(move |request: Request| {
         let answered = Arc::clone(&services).handle(Arc::clone(&connection), request);
         async move { Ok::<_, Infallible>(answered.await) }
