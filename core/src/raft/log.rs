@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::stream::{Stream, try_unfold};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use prost::Message as _;
@@ -33,7 +34,7 @@ use crate::ids::NodeId;
 use crate::runtime::buggify::stumble;
 use crate::runtime::{Event, Instant, Runtime, Worker, watch};
 
-/// At most so many bytes of entries are handed out in one read for replication.
+/// At most so many bytes of entries are handed out in one read for replication, and read ahead of the state machine.
 const READ_BYTES: usize = 1 << 20;
 /// Durable entries stay in memory up to so many bytes, because followers that keep up read them next.
 const TAIL_BYTES: usize = 4 << 20;
@@ -679,22 +680,75 @@ fn finish<R: Runtime>(
     broken.is_none()
 }
 
+fn plain(range: &impl RangeBounds<u64>) -> Range<u64> {
+    let start = match range.start_bound() {
+        Bound::Included(index) => *index,
+        Bound::Excluded(index) => index.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(index) => index.saturating_add(1),
+        Bound::Excluded(index) => *index,
+        Bound::Unbounded => u64::MAX,
+    };
+    start..end
+}
+
+/// A range that is read piece by piece.
+struct Pieces<R: Runtime> {
+    log: Log<R>,
+    rest: Range<u64>,
+    read: std::vec::IntoIter<Entry>,
+    began: bool,
+}
+
+impl<R: Runtime> Pieces<R> {
+    async fn next(mut self) -> io::Result<Option<(Entry, Self)>> {
+        if self.read.len() == 0 && self.rest.start < self.rest.end {
+            self.read = self
+                .log
+                .read(self.rest.clone(), READ_BYTES)
+                .await?
+                .into_iter();
+        }
+        let Some(entry) = self.read.next() else {
+            return Ok(None);
+        };
+        // The first may be missing because it was purged; between two pieces nothing may be.
+        let index = entry.log_id.index;
+        if self.began && index != self.rest.start {
+            let expected = self.rest.start;
+            return Err(io::Error::other(format!(
+                "log entry {index} came where {expected} was expected"
+            )));
+        }
+        self.began = true;
+        self.rest.start = index.saturating_add(1);
+        Ok(Some((entry, self)))
+    }
+}
+
 impl<R: Runtime> RaftLogReader<Types<R>> for Log<R> {
     async fn try_get_log_entries<B: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: B,
     ) -> Result<Vec<Entry>, io::Error> {
-        let start = match range.start_bound() {
-            Bound::Included(index) => *index,
-            Bound::Excluded(index) => index + 1,
-            Bound::Unbounded => 0,
+        self.read(plain(&range), usize::MAX).await
+    }
+
+    /// What is applied comes in pieces: all that a follower missed may be committed at once, and is more than there is memory
+    /// for (T5).
+    async fn entries_stream<B: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: B,
+    ) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend {
+        let pieces = Pieces {
+            log: self.clone(),
+            rest: plain(&range),
+            read: Vec::new().into_iter(),
+            began: false,
         };
-        let end = match range.end_bound() {
-            Bound::Included(index) => index + 1,
-            Bound::Excluded(index) => *index,
-            Bound::Unbounded => u64::MAX,
-        };
-        self.read(start..end, usize::MAX).await
+        Box::pin(try_unfold(pieces, Pieces::next))
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -771,6 +825,8 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for Log<R> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{StreamExt as _, TryStreamExt as _};
+
     use super::*;
     use crate::ids::NodeId;
     use crate::raft::types::{Payload, log_id};
@@ -814,6 +870,45 @@ mod tests {
         assert_eq!(on_disk.marks, [(NodeId(2), mark(7))]);
         assert_eq!(on_disk.committed, Some(log_id(1, 5)));
         assert_eq!(on_disk.vote, Some(Vote::new(2, NodeId(1))));
+    }
+
+    /// A bit that flipped behind the first pieces is met when they have been handed out, so they were read without the rest.
+    #[tokio::test]
+    async fn what_is_to_be_applied_is_read_in_pieces() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::new(directory.path(), None);
+        let (mut journal, _) = Journal::open(&place, Missing::Create).unwrap();
+        let large = |index| Entry {
+            payload: Payload {
+                command: Some(vec![1; READ_BYTES / 2].into()),
+                membership: None,
+            },
+            ..entry(index)
+        };
+        let entries: Vec<Entry> = (1..10).map(large).collect();
+        journal
+            .write(&[Step::Append(entries.clone())], &Aside::default())
+            .unwrap();
+        drop(journal);
+        let mut log = Log::<TokioRuntime>::open(&place, Missing::Refuse, NodeId(1)).unwrap();
+        let whole: Vec<Entry> = log
+            .entries_stream(1..100)
+            .await
+            .try_collect()
+            .await
+            .unwrap();
+        assert_eq!(whole, entries);
+
+        let beside = rusqlite::Connection::open(place.path(super::super::journal::LAYOUT.file));
+        let flip = "UPDATE entry SET command = zeroblob(length(command)) WHERE idx = 7";
+        assert_eq!(beside.unwrap().execute(flip, []).unwrap(), 1);
+        let stream = log.entries_stream(1..=9).await;
+        let read: Vec<_> = stream.map_ok(|entry| entry.log_id.index).collect().await;
+        let (damaged, sound) = read.split_last().unwrap();
+        let sound: Vec<u64> = sound.iter().map(|index| *index.as_ref().unwrap()).collect();
+        assert_eq!(sound, (1..7).collect::<Vec<_>>());
+        let damaged = damaged.as_ref().unwrap_err().to_string();
+        assert!(damaged.contains("entry 7 fails its checksum"), "{damaged}");
     }
 
     #[test]

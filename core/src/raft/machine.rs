@@ -18,7 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{Stream, TryStreamExt as _};
 use openraft::OptionalSend;
-use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::storage::{
+    ApplyResponder, EntryResponder, RaftLogReader as _, RaftSnapshotBuilder, RaftStateMachine,
+};
 
 use super::convert;
 use super::log::Log;
@@ -36,6 +38,8 @@ use crate::state::{
 
 /// A transaction takes at most so many entries,
 const BATCH_ENTRIES: usize = 1024;
+/// What was committed before the start is applied in steps of so many entries, as openraft's own are.
+const CATCH_UP_ENTRIES: u64 = 64;
 /// The write-ahead log is moved into the database after so many bytes of commands.
 const CHECKPOINT_BYTES: usize = 8 << 20;
 /// and at most so many bytes of commands.
@@ -112,6 +116,27 @@ impl<R: Runtime> Machine<R> {
             cluster_changes: cluster_seen,
         };
         Ok((machine, progress))
+    }
+
+    /// Applies what an earlier run knew to be committed. openraft would do so at its start, but reads as many entries at once
+    /// whatever their size; it finds nothing left to do.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or an entry not be applied.
+    pub async fn catch_up(&mut self) -> io::Result<()> {
+        let mut log = self.log.clone();
+        let committed = self.log.committed().map_or(0, |id| id.index + 1);
+        let mut next = lock(&self.state)
+            .applied()
+            .log_id
+            .map_or(0, |id| id.index + 1);
+        while next < committed {
+            let end = committed.min(next + CATCH_UP_ENTRIES);
+            let entries = log.entries_stream(next..end).await;
+            self.apply(entries.map_ok(|entry| (entry, None))).await?;
+            next = end;
+        }
+        Ok(())
     }
 
     /// Moves the write-ahead log into the database when it has grown, beside what goes on; then the rest, which came
@@ -428,12 +453,69 @@ mod tests {
     use openraft::StorageError;
     use openraft::testing::log::{StoreBuilder, Suite};
 
+    use prost::Message as _;
+
     use super::*;
     use crate::database::Missing;
     use crate::ids::NodeId;
+    use crate::proto::etcdserverpb::PutRequest;
+    use crate::proto::store::command::Body;
+    use crate::raft::journal::{self, Aside, Journal, Step};
+    use crate::raft::types::{Payload, log_id};
     use crate::runtime::tokio::TokioRuntime;
+    use crate::state::command;
 
     type Real = Types<TokioRuntime>;
+
+    /// The damage behind what is read first is met when that is applied: it was not read together with all the rest.
+    #[tokio::test]
+    async fn what_was_committed_before_is_read_in_pieces() {
+        const LARGE: usize = 1 << 20;
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::new(directory.path(), None);
+        let (mut journal, _) = Journal::open(&place, Missing::Create).unwrap();
+        let entry = |index| {
+            let put = Body::Put(PutRequest {
+                key: b"key".to_vec().into(),
+                value: vec![1; LARGE].into(),
+                ..PutRequest::default()
+            });
+            let payload = Payload {
+                command: Some(command(put).encode_to_vec().into()),
+                membership: None,
+            };
+            let log_id = log_id(1, index);
+            Entry { log_id, payload }
+        };
+        let aside = Aside {
+            committed: Some(log_id(1, 18)),
+            marks: vec![],
+        };
+        let entries: Vec<Entry> = (0..20).map(entry).collect();
+        journal.write(&[Step::Append(entries)], &aside).unwrap();
+        drop(journal);
+        let log = Log::<TokioRuntime>::open(&place, Missing::Refuse, NodeId(1)).unwrap();
+        let beside = rusqlite::Connection::open(place.path(journal::LAYOUT.file)).unwrap();
+        let catch_up = async || {
+            let state = Arc::new(Mutex::new(State::open(&place, Missing::Create).unwrap()));
+            let unseen = Unseen::new(Arc::clone(&state), TokioRuntime::worker("state-writer"));
+            let machine = Machine::new(Arc::clone(&state), unseen, log.clone(), &place);
+            let caught_up = machine.unwrap().0.catch_up().await;
+            let applied = lock(&state).applied().log_id.map(|id| id.index);
+            (caught_up.map_err(|error| error.to_string()), applied)
+        };
+        let flip = "UPDATE entry SET checksum = 4294967295 - checksum WHERE idx = 15";
+        assert_eq!(beside.execute(flip, []).unwrap(), 1);
+        let (caught_up, applied) = catch_up().await;
+        let damage = caught_up.unwrap_err();
+        assert!(damage.contains("entry 15"), "{damage}");
+        assert!(applied.is_some_and(|index| (3..15).contains(&index)));
+        assert_eq!(beside.execute(flip, []).unwrap(), 1);
+        while place.open_connections(&LAYOUT) > 0 {
+            TokioRuntime::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        assert_eq!(catch_up().await, (Ok(()), Some(18)));
+    }
 
     struct Fresh;
 

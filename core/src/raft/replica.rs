@@ -358,8 +358,10 @@ impl<R: Runtime> Replica<R> {
         let state = Arc::new(Mutex::new(state));
         let recovered = log.committed().map_or(0, |id| id.index);
         let unseen = Unseen::new(Arc::clone(&state), R::worker("state-writer"));
-        let (machine, progress) =
+        let (mut machine, progress) =
             Machine::new(Arc::clone(&state), unseen.clone(), log.clone(), &self.place)?;
+        let caught_up = machine.catch_up().await;
+        caught_up.map_err(|error| StartError::Raft(error.to_string()))?;
         let mut config = self.timing.raft_config();
         // Nobody stands for election before its memory was compared (T19).
         config.enable_elect = false;
