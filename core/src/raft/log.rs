@@ -864,6 +864,9 @@ mod tests {
         // Within the same second, so that no other write would take them along.
         log.remember(NodeId(2), mark(7));
         log.save_vote(&Vote::new(2, NodeId(1))).await.unwrap();
+        // What is committed is believed only as far as there are entries.
+        let entries: Vec<Entry> = (0..6).map(entry).collect();
+        log.append(entries, IOFlushed::noop()).await.unwrap();
         log.save_committed(Some(log_id(1, 5))).await.unwrap();
         log.write_aside().await.unwrap();
         let (_, on_disk) = Journal::open(&place, Missing::Refuse).unwrap();
