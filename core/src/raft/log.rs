@@ -28,6 +28,7 @@ use prost::Message as _;
 use tokio::sync::{Notify, oneshot};
 
 use super::journal::{Aside, Contents, Journal, JournalCheckpointer, JournalReader, Mark, Step};
+use super::length::{Length, Room};
 use super::types::{Entry, LogId, Types, Vote, term_of};
 use crate::database::{DatabaseError, Missing, Place};
 use crate::ids::NodeId;
@@ -83,6 +84,8 @@ struct Memory<R: Runtime> {
     /// Entries that are not durable yet, and durable ones up to [`TAIL_BYTES`], each with the append that brought it.
     tail: BTreeMap<u64, (Sequence, Entry)>,
     tail_bytes: usize,
+    /// Of all entries, in memory or not.
+    length: Length,
     vote: Option<Vote>,
     last: Option<LogId>,
     purged: Option<LogId>,
@@ -251,6 +254,18 @@ impl<R: Runtime> Log<R> {
         self.memory().purged
     }
 
+    /// The last entry that may go, if the log has more bytes than it should.
+    #[must_use]
+    pub fn excess(&self, room: Room) -> Option<u64> {
+        self.memory().length.excess(room)
+    }
+
+    /// The bytes of its entries, nearly.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.memory().length.bytes()
+    }
+
     /// The last entry that is on the disk; none when it is not known which.
     #[must_use]
     pub fn durable(&self) -> Option<LogId> {
@@ -397,9 +412,14 @@ impl<R: Runtime> Shared<R> {
 
 impl<R: Runtime> Memory<R> {
     fn new(contents: Contents) -> Self {
+        let first = contents.purged.map_or(0, |id| id.index + 1);
+        let length = contents
+            .last
+            .map(|last| Length::found(first, last.index, contents.bytes));
         Self {
             tail: BTreeMap::new(),
             tail_bytes: 0,
+            length: length.unwrap_or_default(),
             vote: contents.vote,
             last: contents.last,
             purged: contents.purged,
@@ -473,6 +493,7 @@ impl<R: Runtime> Memory<R> {
                 self.last
             );
             self.tail_bytes += entry.payload.weight();
+            self.length.add(index, entry.payload.weight());
             self.last = Some(entry.log_id);
             self.tail.insert(index, (self.sequence, entry.clone()));
         }
@@ -491,6 +512,7 @@ impl<R: Runtime> Memory<R> {
             .values()
             .map(|(_, entry)| entry.payload.weight())
             .sum::<usize>();
+        self.length.truncate_from(from);
         // Cutting behind the end cuts nothing.
         self.last = self.last.min(last);
         Job::Truncate { from, done }
@@ -500,6 +522,7 @@ impl<R: Runtime> Memory<R> {
         let kept = self.tail.split_off(&(to.index + 1));
         self.tail_bytes = kept.values().map(|(_, entry)| entry.payload.weight()).sum();
         self.tail = kept;
+        self.length.purge_to(to.index);
         self.purged = Some(to);
         // After a snapshot was installed the log may end before what it covers: it starts over behind it.
         self.last = self.last.max(Some(to));
@@ -847,6 +870,7 @@ mod tests {
             purged: purged.map(|index| log_id(1, index)),
             committed: None,
             marks: Vec::<(NodeId, Mark)>::new(),
+            bytes: 0,
         })
     }
 
