@@ -16,7 +16,7 @@ use quorate::proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest}
 use quorate::proto::join::RoleWanted;
 use quorate::proto::store::command::Body;
 use quorate::raft::length;
-use quorate::raft::replica::Replica;
+use quorate::raft::replica::{Replica, Stores};
 use quorate::runtime::Runtime as _;
 use quorate::runtime::tokio::TokioRuntime;
 use quorate::state::Response;
@@ -116,6 +116,31 @@ async fn one_node_keeps_what_it_acknowledged_over_a_restart() {
     until("it leads again", || node.replica().leader().is_some()).await;
     node.replica().barrier().unwrap().pass().await.unwrap();
     assert_eq!(get(node.replica(), "key19").await.as_deref(), Some("value"));
+    node.stop().await;
+}
+
+/// On one thread, so that whoever watches runs whenever the start waits for something.
+#[tokio::test]
+async fn nobody_reads_before_it_is_known_what_was_committed() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path().join("one"), "one");
+    let node = RealNode::start(config, Beginning::Usual).await.unwrap();
+    let replica = Arc::clone(node.replica());
+    until("it leads", || replica.leader().is_some()).await;
+    replica.command(put("key", "value")).await.unwrap();
+    replica.stop().await;
+    let watched = Arc::clone(&replica);
+    let watcher = TokioRuntime::spawn(async move {
+        while watched.committed().is_some() {
+            tokio::task::yield_now().await;
+        }
+        while watched.committed().is_none() {
+            tokio::task::yield_now().await;
+        }
+        watched.raft().is_some()
+    });
+    replica.start(Stores::Existing).await.unwrap();
+    assert!(watcher.await.unwrap(), "the readers came before Raft");
     node.stop().await;
 }
 

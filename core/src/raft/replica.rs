@@ -355,7 +355,6 @@ impl<R: Runtime> Replica<R> {
         state.make_durable()?;
         check_follows(log.purged().map_or(0, |id| id.index), &state)?;
         let readers = Arc::new(Readers::open(&self.place)?);
-        *self.readers.lock().unwrap_or_else(PoisonError::into_inner) = Some(readers);
         let state = Arc::new(Mutex::new(state));
         let recovered = log.committed().map_or(0, |id| id.index);
         let unseen = Unseen::new(Arc::clone(&state), R::worker("state-writer"));
@@ -404,6 +403,8 @@ impl<R: Runtime> Replica<R> {
             recovered,
         };
         *self.running() = Some(running);
+        // Not before it can be asked how far the state has to come: until then it may be older than what was read (T21, T42).
+        *self.readers.lock().unwrap_or_else(PoisonError::into_inner) = Some(readers);
         self.set_trouble(None);
         if stores == Stores::New {
             self.let_vote();
