@@ -31,8 +31,8 @@ use crate::transport::Connection;
 /// At most so many commands in one forwarded batch, so that a peer cannot make this node hold more.
 const MAX_COMMANDS: usize = 4096;
 
-/// No entry has a greater index: SQLite's numbers end there, and openraft counts one further.
-const LAST_INDEX: u64 = i64::MAX as u64 - 1;
+/// No index or term is greater: SQLite's numbers end there, and openraft counts one further.
+const LAST_NUMBER: u64 = i64::MAX as u64 - 1;
 
 /// The service, over a replica that may not run at the moment.
 pub struct PeerService<R: Runtime> {
@@ -146,7 +146,7 @@ pub fn sender<T>(request: &Request<T>) -> Result<NodeId, Status> {
 /// From the wire.
 ///
 /// # Errors
-/// When something is missing, or its entries do not follow one another.
+/// When something is missing, a number is larger than the log can store, or entries do not follow one another.
 fn append_in<R: Runtime>(
     message: &peer::AppendRequest,
 ) -> io::Result<AppendEntriesRequest<Types<R>>> {
@@ -157,12 +157,21 @@ fn append_in<R: Runtime>(
         entries: entries.collect::<Result<_, _>>()?,
         leader_commit: message.committed.as_ref().map(convert::log_id_in),
     };
-    check_follow(
-        append.vote.leader_id.term,
-        append.prev_log_id,
-        &append.entries,
-    )?;
+    let term = append.vote.leader_id.term;
+    // This is written beside the log, as a mark of the leader.
+    let durable = message.durable.unwrap_or_default();
+    if term.max(durable.term).max(durable.index) > LAST_NUMBER {
+        return Err(invalid(format!(
+            "term {term} or the leader's last entry, {} of term {}, cannot be numbered",
+            durable.index, durable.term
+        )));
+    }
+    check_follow(term, append.prev_log_id, &append.entries)?;
     Ok(append)
+}
+
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// Whether entries that the leader of a term sends follow one another behind `previous`: openraft takes it for granted, and
@@ -174,16 +183,16 @@ fn check_follow(term: u64, previous: Option<LogId>, entries: &[Entry]) -> io::Re
     let place = |id: &LogId| (term_of(id), id.index);
     // The log begins with entry 0.
     let mut before = previous.as_ref().map(place);
-    let refuse = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    let refuse = |what: String| Err(invalid(what));
     if let Some((last_term, index)) = before
-        && (index > LAST_INDEX || last_term > term)
+        && (index > LAST_NUMBER || last_term > term)
     {
         return refuse(format!("no entry is behind {index} of term {last_term}"));
     }
     for entry in entries {
         let (its_term, index) = place(&entry.log_id);
         let (least_term, expected) = before.map_or((0, 0), |(term, index)| (term, index + 1));
-        if index != expected || index > LAST_INDEX {
+        if index != expected || index > LAST_NUMBER {
             return refuse(format!("entry {index} came where {expected} was expected"));
         }
         if its_term < least_term || its_term > term {
@@ -465,7 +474,7 @@ mod tests {
 
     #[test]
     fn entries_that_do_not_follow_one_another_are_refused() {
-        let end = LAST_INDEX;
+        let end = LAST_NUMBER;
         assert!(are_taken(None, &[]));
         assert!(are_taken(None, &[(0, 0), (1, 1), (5, 2)]));
         assert!(are_taken(Some((3, 7)), &[]));
@@ -492,5 +501,28 @@ mod tests {
         for (previous, entries) in refused {
             assert!(!are_taken(previous, entries), "{previous:?} {entries:?}");
         }
+    }
+
+    #[test]
+    fn what_the_log_cannot_number_is_refused() {
+        let taken = |term, durable: (u64, u64)| {
+            let message = peer::AppendRequest {
+                vote: Some(store::Vote {
+                    term,
+                    node: 1,
+                    committed: true,
+                }),
+                durable: Some(store::LogId {
+                    term: durable.0,
+                    index: durable.1,
+                }),
+                ..peer::AppendRequest::default()
+            };
+            append_in::<TokioRuntime>(&message).is_ok()
+        };
+        assert!(taken(5, (5, LAST_NUMBER)) && taken(LAST_NUMBER, (5, 7)));
+        assert!(!taken(LAST_NUMBER + 1, (5, 7)));
+        assert!(!taken(5, (LAST_NUMBER + 1, 7)));
+        assert!(!taken(5, (5, LAST_NUMBER + 1)));
     }
 }
