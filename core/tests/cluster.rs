@@ -18,8 +18,9 @@ use quorate::proto::etcdserverpb::{
 };
 use quorate::proto::join::RoleWanted;
 use quorate::proto::store::command::Body;
+use quorate::raft::length;
 use quorate::raft::proposer::ProposeError;
-use quorate::raft::replica::Replica;
+use quorate::raft::replica::{Replica, Stores};
 use quorate::runtime::Runtime as _;
 use quorate::runtime::tokio::TokioRuntime;
 use quorate::state::Response;
@@ -119,6 +120,66 @@ async fn one_node_keeps_what_it_acknowledged_over_a_restart() {
     until("it leads again", || node.replica().leader().is_some()).await;
     node.replica().barrier().unwrap().pass().await.unwrap();
     assert_eq!(get(node.replica(), "key19").await.as_deref(), Some("value"));
+    node.stop().await;
+}
+
+/// On one thread, so that whoever watches runs whenever the start waits for something.
+#[tokio::test]
+async fn nobody_reads_before_it_is_known_what_was_committed() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path().join("one"), "one");
+    let node = RealNode::start(config, Beginning::Usual).await.unwrap();
+    let replica = Arc::clone(node.replica());
+    until("it leads", || replica.leader().is_some()).await;
+    replica.command(put("key", "value")).await.unwrap();
+    replica.stop().await;
+    let watched = Arc::clone(&replica);
+    let watcher = TokioRuntime::spawn(async move {
+        while watched.committed().is_some() {
+            tokio::task::yield_now().await;
+        }
+        while watched.committed().is_none() {
+            tokio::task::yield_now().await;
+        }
+        watched.raft().is_some()
+    });
+    replica.start(Stores::Existing).await.unwrap();
+    assert!(watcher.await.unwrap(), "the readers came before Raft");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_of_large_values_is_cut_by_its_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path().join("one"), "one");
+    let node = RealNode::start(config.clone(), Beginning::Usual)
+        .await
+        .unwrap();
+    let replica = node.replica();
+    until("it leads", || replica.leader().is_some()).await;
+    let large = "x".repeat(1 << 20);
+    for number in 0..70 {
+        let answer = replica.command(put(&format!("key{number}"), &large)).await;
+        assert!(matches!(answer, Ok(Response::Put(_))));
+    }
+    until("the log is cut", || {
+        replica
+            .log_bytes()
+            .is_some_and(|bytes| bytes < length::MOST_BYTES)
+    })
+    .await;
+    let purged = replica.metrics().unwrap().purged.unwrap().index;
+    assert!((10..60).contains(&purged), "the newest are kept: {purged}");
+    node.stop().await;
+    let node = RealNode::start(config, Beginning::Existing).await.unwrap();
+    // What is found at the start is counted too.
+    let bytes = node.replica().log_bytes().unwrap();
+    assert!((20 << 20..length::MOST_BYTES).contains(&bytes), "{bytes}");
+    until("it leads again", || node.replica().leader().is_some()).await;
+    node.replica().barrier().unwrap().pass().await.unwrap();
+    for key in ["key0", "key69"] {
+        assert_eq!(get(node.replica(), key).await.as_ref(), Some(&large));
+    }
     node.stop().await;
 }
 

@@ -10,6 +10,7 @@ use super::inner::Inner;
 use crate::ids::NodeId;
 use crate::join::driver::was_removed;
 use crate::proto::store::{self, command::Body};
+use crate::raft::length::Room;
 use crate::raft::replica::{StartError, Stores};
 use crate::runtime::{Event, Runtime};
 
@@ -117,12 +118,19 @@ impl<R: Runtime> Inner<R> {
         Ok(self.replica().start(Stores::Existing).await?)
     }
 
-    /// Stops taking writes before the disk is full, and takes them again when there is room.
+    /// Stops taking writes before the disk is full, and takes them again when there is room; and keeps the log from growing
+    /// beyond its bound.
     async fn guard_space(&self) {
         let (directory, replica, config) = (self.directory(), self.replica(), self.config());
         let mut reserved = directory.reserve(config.reserve_bytes).is_ok();
         loop {
             R::sleep(Duration::from_secs(1)).await;
+            let room = if replica.is_full() {
+                Room::Scarce
+            } else {
+                Room::Enough
+            };
+            replica.shorten_log(room).await;
             let Ok(free) = directory.free_bytes() else {
                 continue;
             };

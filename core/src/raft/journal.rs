@@ -102,6 +102,8 @@ pub struct Contents {
     pub committed: Option<LogId>,
     /// What was last seen of the peers.
     pub marks: Vec<(NodeId, Mark)>,
+    /// How much of the file is in use, which is nearly all for entries.
+    pub bytes: u64,
 }
 
 /// The writing half.
@@ -159,7 +161,17 @@ impl Journal {
             purged,
             committed,
             marks: self.marks()?,
+            bytes: self.bytes_in_use().map_err(|error| self.sql(error))?,
         })
+    }
+
+    fn bytes_in_use(&self) -> rusqlite::Result<u64> {
+        let number = |name| {
+            self.connection
+                .pragma_query_value(None, name, |row| row.get::<_, u64>(0))
+        };
+        let used = number("page_count")?.saturating_sub(number("freelist_count")?);
+        Ok(used * number("page_size")?)
     }
 
     fn marks(&self) -> Result<Vec<(NodeId, Mark)>, DatabaseError> {

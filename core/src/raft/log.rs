@@ -21,19 +21,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::stream::{Stream, try_unfold};
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use prost::Message as _;
 use tokio::sync::{Notify, oneshot};
 
 use super::journal::{Aside, Contents, Journal, JournalCheckpointer, JournalReader, Mark, Step};
+use super::length::{Length, Room};
 use super::types::{Entry, LogId, Types, Vote, term_of};
 use crate::database::{DatabaseError, Missing, Place};
 use crate::ids::NodeId;
 use crate::runtime::buggify::stumble;
 use crate::runtime::{Event, Instant, Runtime, Worker, watch};
 
-/// At most so many bytes of entries are handed out in one read for replication.
+/// At most so many bytes of entries are handed out in one read for replication, and read ahead of the state machine.
 const READ_BYTES: usize = 1 << 20;
 /// Durable entries stay in memory up to so many bytes, because followers that keep up read them next.
 const TAIL_BYTES: usize = 4 << 20;
@@ -82,6 +84,8 @@ struct Memory<R: Runtime> {
     /// Entries that are not durable yet, and durable ones up to [`TAIL_BYTES`], each with the append that brought it.
     tail: BTreeMap<u64, (Sequence, Entry)>,
     tail_bytes: usize,
+    /// Of all entries, in memory or not.
+    length: Length,
     vote: Option<Vote>,
     last: Option<LogId>,
     purged: Option<LogId>,
@@ -250,6 +254,18 @@ impl<R: Runtime> Log<R> {
         self.memory().purged
     }
 
+    /// The last entry that may go, if the log has more bytes than it should.
+    #[must_use]
+    pub fn excess(&self, room: Room) -> Option<u64> {
+        self.memory().length.excess(room)
+    }
+
+    /// The bytes of its entries, nearly.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.memory().length.bytes()
+    }
+
     /// The last entry that is on the disk; none when it is not known which.
     #[must_use]
     pub fn durable(&self) -> Option<LogId> {
@@ -396,9 +412,14 @@ impl<R: Runtime> Shared<R> {
 
 impl<R: Runtime> Memory<R> {
     fn new(contents: Contents) -> Self {
+        let first = contents.purged.map_or(0, |id| id.index + 1);
+        let length = contents
+            .last
+            .map(|last| Length::found(first, last.index, contents.bytes));
         Self {
             tail: BTreeMap::new(),
             tail_bytes: 0,
+            length: length.unwrap_or_default(),
             vote: contents.vote,
             last: contents.last,
             purged: contents.purged,
@@ -472,6 +493,7 @@ impl<R: Runtime> Memory<R> {
                 self.last
             );
             self.tail_bytes += entry.payload.weight();
+            self.length.add(index, entry.payload.weight());
             self.last = Some(entry.log_id);
             self.tail.insert(index, (self.sequence, entry.clone()));
         }
@@ -490,6 +512,7 @@ impl<R: Runtime> Memory<R> {
             .values()
             .map(|(_, entry)| entry.payload.weight())
             .sum::<usize>();
+        self.length.truncate_from(from);
         // Cutting behind the end cuts nothing.
         self.last = self.last.min(last);
         Job::Truncate { from, done }
@@ -499,6 +522,7 @@ impl<R: Runtime> Memory<R> {
         let kept = self.tail.split_off(&(to.index + 1));
         self.tail_bytes = kept.values().map(|(_, entry)| entry.payload.weight()).sum();
         self.tail = kept;
+        self.length.purge_to(to.index);
         self.purged = Some(to);
         // After a snapshot was installed the log may end before what it covers: it starts over behind it.
         self.last = self.last.max(Some(to));
@@ -679,22 +703,75 @@ fn finish<R: Runtime>(
     broken.is_none()
 }
 
+fn plain(range: &impl RangeBounds<u64>) -> Range<u64> {
+    let start = match range.start_bound() {
+        Bound::Included(index) => *index,
+        Bound::Excluded(index) => index.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(index) => index.saturating_add(1),
+        Bound::Excluded(index) => *index,
+        Bound::Unbounded => u64::MAX,
+    };
+    start..end
+}
+
+/// A range that is read piece by piece.
+struct Pieces<R: Runtime> {
+    log: Log<R>,
+    rest: Range<u64>,
+    read: std::vec::IntoIter<Entry>,
+    began: bool,
+}
+
+impl<R: Runtime> Pieces<R> {
+    async fn next(mut self) -> io::Result<Option<(Entry, Self)>> {
+        if self.read.len() == 0 && self.rest.start < self.rest.end {
+            self.read = self
+                .log
+                .read(self.rest.clone(), READ_BYTES)
+                .await?
+                .into_iter();
+        }
+        let Some(entry) = self.read.next() else {
+            return Ok(None);
+        };
+        // The first may be missing because it was purged; between two pieces nothing may be.
+        let index = entry.log_id.index;
+        if self.began && index != self.rest.start {
+            let expected = self.rest.start;
+            return Err(io::Error::other(format!(
+                "log entry {index} came where {expected} was expected"
+            )));
+        }
+        self.began = true;
+        self.rest.start = index.saturating_add(1);
+        Ok(Some((entry, self)))
+    }
+}
+
 impl<R: Runtime> RaftLogReader<Types<R>> for Log<R> {
     async fn try_get_log_entries<B: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: B,
     ) -> Result<Vec<Entry>, io::Error> {
-        let start = match range.start_bound() {
-            Bound::Included(index) => *index,
-            Bound::Excluded(index) => index + 1,
-            Bound::Unbounded => 0,
+        self.read(plain(&range), usize::MAX).await
+    }
+
+    /// What is applied comes in pieces: all that a follower missed may be committed at once, and is more than there is memory
+    /// for (T5).
+    async fn entries_stream<B: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: B,
+    ) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend {
+        let pieces = Pieces {
+            log: self.clone(),
+            rest: plain(&range),
+            read: Vec::new().into_iter(),
+            began: false,
         };
-        let end = match range.end_bound() {
-            Bound::Included(index) => index + 1,
-            Bound::Excluded(index) => *index,
-            Bound::Unbounded => u64::MAX,
-        };
-        self.read(start..end, usize::MAX).await
+        Box::pin(try_unfold(pieces, Pieces::next))
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -771,6 +848,8 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for Log<R> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{StreamExt as _, TryStreamExt as _};
+
     use super::*;
     use crate::ids::NodeId;
     use crate::raft::types::{Payload, log_id};
@@ -791,6 +870,7 @@ mod tests {
             purged: purged.map(|index| log_id(1, index)),
             committed: None,
             marks: Vec::<(NodeId, Mark)>::new(),
+            bytes: 0,
         })
     }
 
@@ -808,12 +888,54 @@ mod tests {
         // Within the same second, so that no other write would take them along.
         log.remember(NodeId(2), mark(7));
         log.save_vote(&Vote::new(2, NodeId(1))).await.unwrap();
+        // What is committed is believed only as far as there are entries.
+        let entries: Vec<Entry> = (0..6).map(entry).collect();
+        log.append(entries, IOFlushed::noop()).await.unwrap();
         log.save_committed(Some(log_id(1, 5))).await.unwrap();
         log.write_aside().await.unwrap();
         let (_, on_disk) = Journal::open(&place, Missing::Refuse).unwrap();
         assert_eq!(on_disk.marks, [(NodeId(2), mark(7))]);
         assert_eq!(on_disk.committed, Some(log_id(1, 5)));
         assert_eq!(on_disk.vote, Some(Vote::new(2, NodeId(1))));
+    }
+
+    /// A bit that flipped behind the first pieces is met when they have been handed out, so they were read without the rest.
+    #[tokio::test]
+    async fn what_is_to_be_applied_is_read_in_pieces() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::new(directory.path(), None);
+        let (mut journal, _) = Journal::open(&place, Missing::Create).unwrap();
+        let large = |index| Entry {
+            payload: Payload {
+                command: Some(vec![1; READ_BYTES / 2].into()),
+                membership: None,
+            },
+            ..entry(index)
+        };
+        let entries: Vec<Entry> = (1..10).map(large).collect();
+        journal
+            .write(&[Step::Append(entries.clone())], &Aside::default())
+            .unwrap();
+        drop(journal);
+        let mut log = Log::<TokioRuntime>::open(&place, Missing::Refuse, NodeId(1)).unwrap();
+        let whole: Vec<Entry> = log
+            .entries_stream(1..100)
+            .await
+            .try_collect()
+            .await
+            .unwrap();
+        assert_eq!(whole, entries);
+
+        let beside = rusqlite::Connection::open(place.path(super::super::journal::LAYOUT.file));
+        let flip = "UPDATE entry SET command = zeroblob(length(command)) WHERE idx = 7";
+        assert_eq!(beside.unwrap().execute(flip, []).unwrap(), 1);
+        let stream = log.entries_stream(1..=9).await;
+        let read: Vec<_> = stream.map_ok(|entry| entry.log_id.index).collect().await;
+        let (damaged, sound) = read.split_last().unwrap();
+        let sound: Vec<u64> = sound.iter().map(|index| *index.as_ref().unwrap()).collect();
+        assert_eq!(sound, (1..7).collect::<Vec<_>>());
+        let damaged = damaged.as_ref().unwrap_err().to_string();
+        assert!(damaged.contains("entry 7 fails its checksum"), "{damaged}");
     }
 
     #[test]

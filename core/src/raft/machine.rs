@@ -7,18 +7,22 @@
 //!    ahead of its own log could not be explained after a crash (T41).
 //! 3. The batch is applied on the state's own worker, in a SQLite transaction that several batches share; the applied id is
 //!    in it.
-//! 4. The answers go out. Whoever reads has the transaction committed first (see `unseen`).
+//! 4. The answers go out, and a batch ends where they have become many bytes. Where nobody waits for one, as on a follower,
+//!    nothing is read for it. Whoever reads has the transaction committed first (see `unseen`).
 //!
 //! Those transactions are not synced. What makes the state durable is a *durable point*: a commit under FULL, made when
 //! openraft asks for a snapshot. The snapshot *is* that point; nothing is copied until a follower needs the bytes.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{Stream, TryStreamExt as _};
 use openraft::OptionalSend;
-use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::storage::{
+    ApplyResponder, EntryResponder, RaftLogReader as _, RaftSnapshotBuilder, RaftStateMachine,
+};
 
 use super::convert;
 use super::log::Log;
@@ -36,10 +40,14 @@ use crate::state::{
 
 /// A transaction takes at most so many entries,
 const BATCH_ENTRIES: usize = 1024;
+/// What was committed before the start is applied in steps of so many entries, as openraft's own are.
+const CATCH_UP_ENTRIES: u64 = 64;
 /// The write-ahead log is moved into the database after so many bytes of commands.
 const CHECKPOINT_BYTES: usize = 8 << 20;
 /// and at most so many bytes of commands.
 const BATCH_BYTES: usize = 4 << 20;
+/// A batch ends where its answers have so many bytes. The answer to a single entry may be larger.
+const ANSWER_BYTES: usize = 16 << 20;
 /// Batches are committed together until they have so many bytes of commands: most of their pages fit the writer's cache then.
 const HELD_BYTES: usize = 4 << 20;
 /// Nothing is held with less room on the disk than this.
@@ -114,6 +122,27 @@ impl<R: Runtime> Machine<R> {
         Ok((machine, progress))
     }
 
+    /// Applies what an earlier run knew to be committed. openraft would do so at its start, but reads as many entries at once
+    /// whatever their size; it finds nothing left to do.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or an entry not be applied.
+    pub async fn catch_up(&mut self) -> io::Result<()> {
+        let mut log = self.log.clone();
+        let committed = self.log.committed().map_or(0, |id| id.index + 1);
+        let mut next = lock(&self.state)
+            .applied()
+            .log_id
+            .map_or(0, |id| id.index + 1);
+        while next < committed {
+            let end = committed.min(next + CATCH_UP_ENTRIES);
+            let entries = log.entries_stream(next..end).await;
+            self.apply(entries.map_ok(|entry| (entry, None))).await?;
+            next = end;
+        }
+        Ok(())
+    }
+
     /// Moves the write-ahead log into the database when it has grown, beside what goes on; then the rest, which came
     /// meanwhile, while nobody writes. SQLite starts the file over only if a transaction begins with everything moved, and
     /// under load one is open nearly always.
@@ -158,40 +187,44 @@ impl<R: Runtime> Machine<R> {
             return Ok(());
         };
         self.log.wait_durable(last.index).await?;
-        let (entries, responders): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         stumble!(R, "buggify/apply.begun");
-        let batch = Decoded::new(&entries).map_err(io::Error::other)?;
-        let bytes = batch.bytes;
-        let may_hold = self.unseen.is_holding() || self.has_room();
-        let brief = batch.is_brief();
-        let apply = move |state: &mut State| batch.apply::<R>(state, may_hold);
-        let applied = if brief {
-            self.unseen.run_brief(apply).await
-        } else {
-            self.unseen.run(apply).await
-        };
-        let applied = applied.map_err(io::Error::other)?;
-        for event in applied.told {
-            R::observe(|| event);
-        }
-        R::observe(|| Event::Applied {
-            last: (term_of(&last), last.index),
-            revision: applied.revision,
-        });
-        stumble!(R, "buggify/apply.committed");
-        for (responder, response) in responders.into_iter().zip(applied.responses) {
-            if let Some(responder) = responder {
-                responder.send(response);
+        let decoded = Decoded::new(&batch).map_err(io::Error::other)?;
+        let brief = decoded.is_brief();
+        let mut responders = batch.into_iter().map(|(_, responder)| responder);
+        let mut rest = Some(decoded);
+        while let Some(part) = rest.take() {
+            let may_hold = self.unseen.is_holding() || self.has_room();
+            let apply = move |state: &mut State| part.apply::<R>(state, may_hold);
+            let applied = if brief {
+                self.unseen.run_brief(apply).await
+            } else {
+                self.unseen.run(apply).await
+            };
+            let applied = applied.map_err(io::Error::other)?;
+            for event in applied.told {
+                R::observe(|| event);
             }
-        }
-        self.clean_up(bytes);
-        // Nobody listening is fine, here and below.
-        let _ = self.applied.send(last.index);
-        if applied.about_the_cluster {
-            self.cluster_changes.send_if_modified(|changes| {
-                *changes += 1;
-                true
+            let last = applied.last;
+            R::observe(|| Event::Applied {
+                last: (last.term, last.index),
+                revision: applied.revision,
             });
+            stumble!(R, "buggify/apply.committed");
+            for (answer, responder) in applied.answers.into_iter().zip(&mut responders) {
+                if let (Some(answer), Some(responder)) = (answer, responder) {
+                    responder.send(answer);
+                }
+            }
+            self.clean_up(applied.bytes);
+            // Nobody listening is fine, here and below.
+            let _ = self.applied.send(last.index);
+            if applied.about_the_cluster {
+                self.cluster_changes.send_if_modified(|changes| {
+                    *changes += 1;
+                    true
+                });
+            }
+            rest = applied.rest;
         }
         Ok(())
     }
@@ -203,7 +236,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What one transaction did.
 struct AppliedBatch {
-    responses: Vec<Response>,
+    /// For each of the entries that it took, if somebody waits for it.
+    answers: Vec<Option<Response>>,
+    /// The last of those entries,
+    last: store::LogId,
+    /// and the bytes of their commands.
+    bytes: usize,
+    /// The entries behind it.
+    rest: Option<Decoded>,
     revision: i64,
     about_the_cluster: bool,
     /// What a simulator is told of it; nothing in production.
@@ -218,41 +258,54 @@ fn move_the_rest(state: &mut State, checkpointer: &Opened) -> Result<(), StateEr
 
 /// Entries as the state takes them.
 struct Decoded {
-    entries: Vec<(
-        store::LogId,
-        Option<store::Command>,
-        Option<store::Membership>,
-    )>,
+    entries: VecDeque<DecodedEntry>,
+}
+
+struct DecodedEntry {
+    id: store::LogId,
+    command: Option<store::Command>,
+    membership: Option<store::Membership>,
     bytes: usize,
+    /// Whether somebody waits for its answer.
+    heard: bool,
 }
 
 impl Decoded {
-    fn new(entries: &[Entry]) -> Result<Self, StateError> {
-        let decoded = entries.iter().map(|entry| {
+    fn new<T>(entries: &[(Entry, Option<T>)]) -> Result<Self, StateError> {
+        let decoded = entries.iter().map(|(entry, responder)| {
             let id = convert::log_id_out(&entry.log_id);
             let command = entry.payload.command.clone();
-            let command = command.map(|bytes| decode(id, bytes)).transpose()?;
             let membership = entry.payload.membership.as_ref();
-            Ok((id, command, membership.map(convert::membership_out)))
+            Ok(DecodedEntry {
+                id,
+                command: command.map(|bytes| decode(id, bytes)).transpose()?,
+                membership: membership.map(convert::membership_out),
+                bytes: entry.payload.weight(),
+                heard: responder.is_some(),
+            })
         });
         Ok(Self {
             entries: decoded.collect::<Result<_, StateError>>()?,
-            bytes: entries.iter().map(|entry| entry.payload.weight()).sum(),
         })
+    }
+
+    fn bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.bytes).sum()
     }
 
     fn is_brief(&self) -> bool {
         let brief = |command: &Option<store::Command>| command.as_ref().is_none_or(is_brief);
         self.entries.len() <= BRIEF_ENTRIES
-            && self.bytes <= BRIEF_BYTES
+            && self.bytes() <= BRIEF_BYTES
             && self
                 .entries
                 .iter()
-                .all(|(_, command, membership)| brief(command) && membership.is_none())
+                .all(|entry| brief(&entry.command) && entry.membership.is_none())
     }
 
+    /// Applies the entries, or the first of them when their answers are large.
     fn apply<R: Runtime>(
-        &self,
+        mut self,
         state: &mut State,
         may_hold: bool,
     ) -> Result<AppliedBatch, StateError> {
@@ -260,30 +313,36 @@ impl Decoded {
         let compared = R::OBSERVED
             && self
                 .entries
-                .last()
-                .is_some_and(|(id, ..)| telling::is_compared(id.index));
-        let enough = state.held_weight() + self.bytes >= HELD_BYTES;
+                .back()
+                .is_some_and(|entry| telling::is_compared(entry.id.index));
+        let enough = state.held_weight() + self.bytes() >= HELD_BYTES;
         let mut batch = state.begin()?;
-        let mut responses = Vec::with_capacity(self.entries.len());
+        let mut answers = Vec::with_capacity(self.entries.len());
+        let (mut answered, mut bytes, mut last) = (0, 0, store::LogId::default());
         let (mut about_the_cluster, mut told) = (false, Vec::new());
-        for (id, command, membership) in &self.entries {
+        while answered < ANSWER_BYTES
+            && let Some(entry) = self.entries.pop_front()
+        {
+            let (command, membership) = (entry.command.as_ref(), entry.membership.as_ref());
             about_the_cluster |= membership.is_some()
-                || command
-                    .as_ref()
-                    .is_some_and(|command| command.target() == store::Target::System);
-            let response = batch.apply(*id, command.as_ref(), membership.as_ref())?;
+                || command.is_some_and(|command| command.target() == store::Target::System);
+            let response = if entry.heard {
+                batch.apply(entry.id, command, membership)?
+            } else {
+                batch.apply_unheard(entry.id, command, membership)?
+            };
             if R::OBSERVED {
-                told.extend(telling::of_entry(
-                    *id,
-                    command.as_ref(),
-                    membership.as_ref(),
-                    &response,
-                ));
+                told.extend(telling::of_entry(entry.id, command, membership, &response));
             }
-            responses.push(response);
+            let answer = entry.heard.then_some(response);
+            answered += answer.as_ref().map_or(0, Response::weight);
+            answers.push(answer);
+            bytes += entry.bytes;
+            last = entry.id;
         }
+        let whole = self.entries.is_empty();
         if may_hold && !enough && !compared {
-            batch.hold(self.bytes)?;
+            batch.hold(bytes)?;
         } else {
             batch.commit(Durability::Lazy)?;
         }
@@ -291,7 +350,10 @@ impl Decoded {
             told.extend(telling::of_state(state, about_the_cluster));
         }
         Ok(AppliedBatch {
-            responses,
+            answers,
+            last,
+            bytes,
+            rest: (!whole).then_some(self),
             revision: state.revision().0,
             about_the_cluster,
             told,
@@ -428,12 +490,133 @@ mod tests {
     use openraft::StorageError;
     use openraft::testing::log::{StoreBuilder, Suite};
 
+    use prost::Message as _;
+
     use super::*;
     use crate::database::Missing;
     use crate::ids::NodeId;
+    use crate::proto::etcdserverpb::{PutRequest, RangeRequest, RequestOp, TxnRequest, request_op};
+    use crate::proto::store::command::Body;
+    use crate::raft::journal::{self, Aside, Journal, Step};
+    use crate::raft::types::{Payload, log_id};
     use crate::runtime::tokio::TokioRuntime;
+    use crate::state::command;
 
     type Real = Types<TokioRuntime>;
+
+    /// Applies the commands as of `index`, and answers how large the answers of each part were.
+    fn in_parts(state: &mut State, index: u64, bodies: Vec<Body>, heard: bool) -> Vec<Vec<usize>> {
+        let entry = |(index, body)| {
+            let payload = Payload {
+                command: Some(command(body).encode_to_vec().into()),
+                membership: None,
+            };
+            let log_id = log_id(1, index);
+            (Entry { log_id, payload }, heard.then_some(()))
+        };
+        let entries: Vec<_> = (index..).zip(bodies).map(entry).collect();
+        let (mut rest, mut parts) = (Some(Decoded::new(&entries).unwrap()), Vec::new());
+        while let Some(part) = rest.take() {
+            let applied = part.apply::<TokioRuntime>(state, true).unwrap();
+            let weights = applied.answers.iter();
+            let weights = weights.map(|answer| answer.as_ref().map_or(0, Response::weight));
+            parts.push(weights.collect());
+            rest = applied.rest;
+        }
+        parts
+    }
+
+    /// The damage behind what is read first is met when that is applied: it was not read together with all the rest.
+    #[tokio::test]
+    async fn what_was_committed_before_is_read_in_pieces() {
+        const LARGE: usize = 1 << 20;
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::new(directory.path(), None);
+        let (mut journal, _) = Journal::open(&place, Missing::Create).unwrap();
+        let entry = |index| {
+            let put = Body::Put(PutRequest {
+                key: b"key".to_vec().into(),
+                value: vec![1; LARGE].into(),
+                ..PutRequest::default()
+            });
+            let payload = Payload {
+                command: Some(command(put).encode_to_vec().into()),
+                membership: None,
+            };
+            let log_id = log_id(1, index);
+            Entry { log_id, payload }
+        };
+        let aside = Aside {
+            committed: Some(log_id(1, 18)),
+            marks: vec![],
+        };
+        let entries: Vec<Entry> = (0..20).map(entry).collect();
+        journal.write(&[Step::Append(entries)], &aside).unwrap();
+        drop(journal);
+        let log = Log::<TokioRuntime>::open(&place, Missing::Refuse, NodeId(1)).unwrap();
+        let beside = rusqlite::Connection::open(place.path(journal::LAYOUT.file)).unwrap();
+        let catch_up = async || {
+            let state = Arc::new(Mutex::new(State::open(&place, Missing::Create).unwrap()));
+            let unseen = Unseen::new(Arc::clone(&state), TokioRuntime::worker("state-writer"));
+            let machine = Machine::new(Arc::clone(&state), unseen, log.clone(), &place);
+            let caught_up = machine.unwrap().0.catch_up().await;
+            let applied = lock(&state).applied().log_id.map(|id| id.index);
+            (caught_up.map_err(|error| error.to_string()), applied)
+        };
+        let flip = "UPDATE entry SET checksum = 4294967295 - checksum WHERE idx = 15";
+        assert_eq!(beside.execute(flip, []).unwrap(), 1);
+        let (caught_up, applied) = catch_up().await;
+        let damage = caught_up.unwrap_err();
+        assert!(damage.contains("entry 15"), "{damage}");
+        assert!(applied.is_some_and(|index| (3..15).contains(&index)));
+        assert_eq!(beside.execute(flip, []).unwrap(), 1);
+        while place.open_connections(&LAYOUT) > 0 {
+            TokioRuntime::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        assert_eq!(catch_up().await, (Ok(()), Some(18)));
+    }
+
+    #[test]
+    fn a_batch_holds_few_bytes_of_answers_and_none_where_nobody_waits() {
+        const LARGE: usize = 1 << 20;
+        let put = |number: u64| PutRequest {
+            key: vec![b'k', u8::try_from(number).unwrap()].into(),
+            value: vec![1; LARGE].into(),
+            ..PutRequest::default()
+        };
+        let everything = RangeRequest {
+            key: vec![0].into(),
+            range_end: vec![0].into(),
+            ..RangeRequest::default()
+        };
+        let read_all = Body::Txn(TxnRequest {
+            success: vec![RequestOp {
+                request: Some(request_op::Request::RequestRange(everything)),
+            }],
+            ..TxnRequest::default()
+        });
+        let mut digests = Vec::new();
+        for heard in [true, false] {
+            let directory = tempfile::tempdir().unwrap();
+            let place = Place::new(directory.path(), None);
+            let mut state = State::open(&place, Missing::Create).unwrap();
+            let puts = (1..5).map(put).map(Body::Put).collect();
+            assert_eq!(in_parts(&mut state, 1, puts, heard).len(), 1);
+            let parts = in_parts(&mut state, 5, vec![read_all.clone(); 10], heard);
+            let lengths: Vec<usize> = parts.iter().map(Vec::len).collect();
+            if heard {
+                assert_eq!(lengths, [4, 4, 2]);
+                assert!(parts.iter().flatten().all(|answer| *answer > 4 * LARGE));
+            } else {
+                assert_eq!(lengths, [10]);
+                assert!(parts.iter().flatten().all(|answer| *answer == 0));
+            }
+            assert_eq!(state.applied().log_id.unwrap().index, 14);
+            state.commit_held().unwrap();
+            digests.push(state.snapshots().digest().unwrap());
+        }
+        assert_eq!(digests[0], digests[1]);
+    }
 
     struct Fresh;
 

@@ -15,6 +15,7 @@
 //! | `convert.rs`, `answer.rs` | our protobuf, for disk and wire |
 //! | `journal.rs` | the log in SQLite, synchronous |
 //! | `log.rs` | openraft's log store: queue, group commit, memory |
+//! | `length.rs` | how many bytes the log has, and where it is cut |
 //! | `machine.rs` | openraft's state machine: batches onto the state |
 //! | `telling.rs` | what applying tells a simulator |
 //! | `snapshot.rs` | the state on its way to a follower |
@@ -33,6 +34,7 @@ pub mod barrier;
 pub mod config;
 pub mod convert;
 pub mod journal;
+pub mod length;
 pub mod line;
 pub mod log;
 pub mod machine;

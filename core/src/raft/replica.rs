@@ -20,6 +20,7 @@ use tonic::Request;
 use super::barrier::Barrier;
 use super::config::Timing;
 use super::journal::Mark;
+use super::length::{Room, cut};
 use super::log::Log;
 use super::machine::{Machine, Progress};
 use super::marks::{enough_remember, has_forgotten};
@@ -28,7 +29,7 @@ use super::peers::Peers;
 use super::proposer::{Pause, ProposeError, Proposer};
 use super::runtime::with_rare_ticks;
 use super::snapshot::Incoming;
-use super::types::{Metrics, NodeRaft, Payload, StoredMembership, Vote, term_of};
+use super::types::{LogId, Metrics, NodeRaft, Payload, StoredMembership, Vote, term_of};
 use super::unseen::Unseen;
 use crate::database::{DatabaseError, Layout, Missing, Place};
 use crate::etcd::EtcdError;
@@ -356,12 +357,13 @@ impl<R: Runtime> Replica<R> {
         state.make_durable()?;
         check_follows(log.purged().map_or(0, |id| id.index), &state)?;
         let readers = Arc::new(Readers::open(&self.place)?);
-        *self.readers.lock().unwrap_or_else(PoisonError::into_inner) = Some(readers);
         let state = Arc::new(Mutex::new(state));
         let recovered = log.committed().map_or(0, |id| id.index);
         let unseen = Unseen::new(Arc::clone(&state), R::worker("state-writer"));
-        let (machine, progress) =
+        let (mut machine, progress) =
             Machine::new(Arc::clone(&state), unseen.clone(), log.clone(), &self.place)?;
+        let caught_up = machine.catch_up().await;
+        caught_up.map_err(|error| StartError::Raft(error.to_string()))?;
         let mut config = self.timing.raft_config();
         // Nobody stands for election before its memory was compared (T19).
         config.enable_elect = false;
@@ -403,6 +405,8 @@ impl<R: Runtime> Replica<R> {
             recovered,
         };
         *self.running() = Some(running);
+        // Not before it can be asked how far the state has to come: until then it may be older than what was read (T21, T42).
+        *self.readers.lock().unwrap_or_else(PoisonError::into_inner) = Some(readers);
         self.set_trouble(None);
         if stores == Stores::New {
             self.let_vote();
@@ -866,6 +870,44 @@ impl<R: Runtime> Replica<R> {
                 Sweep::Pinned => R::sleep(Duration::from_millis(500)).await,
             }
         }
+    }
+
+    /// Goes one step towards a log that is not longer than it should be, in bytes: has a snapshot named, or what the last one
+    /// covers purged. Does nothing for a log that is short enough, nor waits for what it begins: it is called again.
+    ///
+    /// openraft postpones a purge while it sends what is to go to a follower.
+    pub async fn shorten_log(&self, room: Room) {
+        let Some((excess, raft)) = self
+            .with(|running| Some((running.log.excess(room)?, running.raft.clone())))
+            .flatten()
+        else {
+            return;
+        };
+        let cut = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow();
+            let index = |id: Option<LogId>| id.map(|id| id.index);
+            cut(
+                Some(excess),
+                index(metrics.last_applied),
+                index(metrics.snapshot),
+                index(metrics.purged),
+            )
+        };
+        // An instance that has ended has nothing to shorten.
+        if let Some(upto) = cut.purge {
+            tracing::debug!(upto, "the log has many bytes: its beginning is purged");
+            drop(raft.trigger().purge_log(upto).await);
+        }
+        if cut.snapshot {
+            drop(raft.trigger().snapshot().await);
+        }
+    }
+
+    /// The bytes of the log's entries, nearly, while Raft runs.
+    #[must_use]
+    pub fn log_bytes(&self) -> Option<u64> {
+        self.with(|running| running.log.bytes())
     }
 
     /// How this node is.

@@ -3,6 +3,7 @@
 //! Everything is refused that is not addressed to this node, this cluster and this epoch. While Raft is not running (at
 //! start, or after an IO error) only `report` answers.
 
+use std::io;
 use std::sync::Arc;
 
 use futures_util::stream::{BoxStream, try_unfold};
@@ -17,7 +18,7 @@ use super::convert;
 use super::journal::Mark;
 use super::proposer::{ProposeError, Proposer};
 use super::replica::Replica;
-use super::types::{NodeRaft, Snapshot, SnapshotMeta, Types};
+use super::types::{Entry, LogId, NodeRaft, Snapshot, SnapshotMeta, Types, term_of};
 use crate::ids::NodeId;
 use crate::node::Inner;
 use crate::proto::peer::{
@@ -29,6 +30,9 @@ use crate::transport::Connection;
 
 /// At most so many commands in one forwarded batch, so that a peer cannot make this node hold more.
 const MAX_COMMANDS: usize = 4096;
+
+/// No index or term is greater: SQLite's numbers end there, and openraft counts one further.
+const LAST_NUMBER: u64 = i64::MAX as u64 - 1;
 
 /// The service, over a replica that may not run at the moment.
 pub struct PeerService<R: Runtime> {
@@ -60,19 +64,9 @@ impl<R: Runtime> PeerService<R> {
     ) -> Result<peer::AppendResponse, Status> {
         let leader = self.check(sender, message.route.as_ref())?;
         let durable = message.durable;
-        let vote = convert::required_vote(message.vote.as_ref()).map_err(malformed)?;
-        let term = vote.leader_id.term;
-        let append = AppendEntriesRequest {
-            vote,
-            prev_log_id: message.previous.as_ref().map(convert::log_id_in),
-            entries: message
-                .entries
-                .iter()
-                .map(convert::entry_in)
-                .collect::<Result<_, _>>()
-                .map_err(malformed)?,
-            leader_commit: message.committed.as_ref().map(convert::log_id_in),
-        };
+        let append = append_in::<R>(&message).map_err(malformed)?;
+        let term = append.vote.leader_id.term;
+        drop(message);
         let raft = self.compared_raft()?;
         let answer = raft.append_entries(append).await.map_err(stopped)?;
         // A leader acknowledges nothing to anybody, and counts its own disk all the same.
@@ -149,6 +143,68 @@ pub fn sender<T>(request: &Request<T>) -> Result<NodeId, Status> {
     }
 }
 
+/// From the wire.
+///
+/// # Errors
+/// When something is missing, a number is larger than the log can store, or entries do not follow one another.
+fn append_in<R: Runtime>(
+    message: &peer::AppendRequest,
+) -> io::Result<AppendEntriesRequest<Types<R>>> {
+    let entries = message.entries.iter().map(convert::entry_in);
+    let append = AppendEntriesRequest::<Types<R>> {
+        vote: convert::required_vote(message.vote.as_ref())?,
+        prev_log_id: message.previous.as_ref().map(convert::log_id_in),
+        entries: entries.collect::<Result<_, _>>()?,
+        leader_commit: message.committed.as_ref().map(convert::log_id_in),
+    };
+    let term = append.vote.leader_id.term;
+    // This is written beside the log, as a mark of the leader.
+    let durable = message.durable.unwrap_or_default();
+    if term.max(durable.term).max(durable.index) > LAST_NUMBER {
+        return Err(invalid(format!(
+            "term {term} or the leader's last entry, {} of term {}, cannot be numbered",
+            durable.index, durable.term
+        )));
+    }
+    check_follow(term, append.prev_log_id, &append.entries)?;
+    Ok(append)
+}
+
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Whether entries that the leader of a term sends follow one another behind `previous`: openraft takes it for granted, and
+/// a log with a hole, or with an index beyond SQLite's, could not be read again.
+///
+/// # Errors
+/// What is wrong with the first that does not follow.
+fn check_follow(term: u64, previous: Option<LogId>, entries: &[Entry]) -> io::Result<()> {
+    let place = |id: &LogId| (term_of(id), id.index);
+    // The log begins with entry 0.
+    let mut before = previous.as_ref().map(place);
+    let refuse = |what: String| Err(invalid(what));
+    if let Some((last_term, index)) = before
+        && (index > LAST_NUMBER || last_term > term)
+    {
+        return refuse(format!("no entry is behind {index} of term {last_term}"));
+    }
+    for entry in entries {
+        let (its_term, index) = place(&entry.log_id);
+        let (least_term, expected) = before.map_or((0, 0), |(term, index)| (term, index + 1));
+        if index != expected || index > LAST_NUMBER {
+            return refuse(format!("entry {index} came where {expected} was expected"));
+        }
+        if its_term < least_term || its_term > term {
+            return refuse(format!(
+                "entry {index} is of term {its_term}, behind one of {least_term}, in term {term}"
+            ));
+        }
+        before = Some((its_term, index));
+    }
+    Ok(())
+}
+
 fn vote_in<R: Runtime>(message: &peer::VoteRequest) -> Result<VoteRequest<Types<R>>, Status> {
     let vote = convert::required_vote(message.vote.as_ref()).map_err(malformed)?;
     let last_log_id = message.last.as_ref().map(convert::log_id_in);
@@ -171,7 +227,7 @@ fn vote_out<R: Runtime>(answer: &VoteResponse<Types<R>>) -> Response<peer::VoteR
     clippy::needless_pass_by_value,
     reason = "the shape that map_err wants"
 )]
-fn malformed(error: std::io::Error) -> Status {
+fn malformed(error: io::Error) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
@@ -376,5 +432,97 @@ fn outcome_out(answer: Result<crate::state::Response, ProposeError>) -> propose_
         Err(ProposeError::NoSpace) => propose_outcome::Outcome::NoSpace(peer::Nothing {}),
         Err(ProposeError::Refused(why)) => propose_outcome::Outcome::Refused(why),
         Err(ProposeError::Unknown) => propose_outcome::Outcome::Unknown(peer::Nothing {}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::store;
+    use crate::runtime::tokio::TokioRuntime;
+
+    /// Whether entries of these terms and indexes are taken behind `previous` from the leader of term 5.
+    fn are_taken(previous: Option<(u64, u64)>, entries: &[(u64, u64)]) -> bool {
+        let id = |(term, index)| store::LogId { term, index };
+        let message = peer::AppendRequest {
+            vote: Some(store::Vote {
+                term: 5,
+                node: 1,
+                committed: true,
+            }),
+            previous: previous.map(id),
+            entries: entries
+                .iter()
+                .map(|at| store::Entry {
+                    id: Some(id(*at)),
+                    ..store::Entry::default()
+                })
+                .collect(),
+            ..peer::AppendRequest::default()
+        };
+        match append_in::<TokioRuntime>(&message).map_err(malformed) {
+            Ok(append) => {
+                assert_eq!(append.entries.len(), entries.len());
+                true
+            }
+            Err(status) => {
+                assert_eq!(status.code(), tonic::Code::InvalidArgument);
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn entries_that_do_not_follow_one_another_are_refused() {
+        let end = LAST_NUMBER;
+        assert!(are_taken(None, &[]));
+        assert!(are_taken(None, &[(0, 0), (1, 1), (5, 2)]));
+        assert!(are_taken(Some((3, 7)), &[]));
+        assert!(are_taken(Some((3, 7)), &[(3, 8), (5, 9)]));
+        assert!(are_taken(Some((5, end - 1)), &[(5, end)]));
+        assert!(are_taken(Some((5, end)), &[]));
+        let refused: [(_, &[(u64, u64)]); 12] = [
+            // Holes, and what is there already.
+            (None, &[(1, 1)]),
+            (Some((3, 7)), &[(3, 9)]),
+            (Some((3, 7)), &[(3, 7)]),
+            (Some((3, 7)), &[(3, 8), (3, 10)]),
+            (Some((3, 7)), &[(3, 8), (3, 8)]),
+            // Terms that fall, or have not begun.
+            (Some((3, 7)), &[(2, 8)]),
+            (Some((3, 7)), &[(4, 8), (3, 9)]),
+            (Some((3, 7)), &[(6, 8)]),
+            (Some((6, 7)), &[]),
+            // Numbers under which nothing can be stored.
+            (Some((5, end)), &[(5, end + 1)]),
+            (Some((5, u64::MAX)), &[(5, 0)]),
+            (Some((5, u64::MAX)), &[]),
+        ];
+        for (previous, entries) in refused {
+            assert!(!are_taken(previous, entries), "{previous:?} {entries:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_log_cannot_number_is_refused() {
+        let taken = |term, durable: (u64, u64)| {
+            let message = peer::AppendRequest {
+                vote: Some(store::Vote {
+                    term,
+                    node: 1,
+                    committed: true,
+                }),
+                durable: Some(store::LogId {
+                    term: durable.0,
+                    index: durable.1,
+                }),
+                ..peer::AppendRequest::default()
+            };
+            append_in::<TokioRuntime>(&message).is_ok()
+        };
+        assert!(taken(5, (5, LAST_NUMBER)) && taken(LAST_NUMBER, (5, 7)));
+        assert!(!taken(LAST_NUMBER + 1, (5, 7)));
+        assert!(!taken(5, (LAST_NUMBER + 1, 7)));
+        assert!(!taken(5, (5, LAST_NUMBER + 1)));
     }
 }

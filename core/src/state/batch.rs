@@ -7,7 +7,7 @@
 //! then paid once for all of them. Until [`State::commit_held`] no reader sees anything of a held batch, so whoever tells
 //! its responses has to have it committed before anybody reads.
 
-use super::change::{Change, Failure, Listening};
+use super::change::{Change, Failure, Hearing, Listening};
 use super::command;
 use super::compact;
 use super::error::{Rejection, StateError};
@@ -97,6 +97,27 @@ impl<'s> Batch<'s> {
         command: Option<&Command>,
         membership: Option<&Membership>,
     ) -> Result<Response, StateError> {
+        self.entry(log_id, command, membership, Hearing::Somebody)
+    }
+
+    /// Like [`Batch::apply`], where nobody waits for the answer: what would be read for it alone is not read. A transaction
+    /// that reads the keyspace in each of its operations takes no more memory than its puts.
+    pub fn apply_unheard(
+        &mut self,
+        log_id: LogId,
+        command: Option<&Command>,
+        membership: Option<&Membership>,
+    ) -> Result<Response, StateError> {
+        self.entry(log_id, command, membership, Hearing::Nobody)
+    }
+
+    fn entry(
+        &mut self,
+        log_id: LogId,
+        command: Option<&Command>,
+        membership: Option<&Membership>,
+        hearing: Hearing,
+    ) -> Result<Response, StateError> {
         assert!(
             self.mark
                 .log_id
@@ -105,7 +126,7 @@ impl<'s> Batch<'s> {
             self.mark.log_id
         );
         let response = match command {
-            Some(command) => match self.command(log_id, command::open(log_id, command)?) {
+            Some(command) => match self.command(log_id, command::open(log_id, command)?, hearing) {
                 Ok(response) => response,
                 Err(Failure::Rejected(rejection)) => Response::Rejected(rejection),
                 Err(Failure::State(error)) => return Err(error),
@@ -169,7 +190,12 @@ impl<'s> Batch<'s> {
         Ok(())
     }
 
-    fn command(&mut self, log_id: LogId, body: &Body) -> Result<Response, Failure> {
+    fn command(
+        &mut self,
+        log_id: LogId,
+        body: &Body,
+        hearing: Hearing,
+    ) -> Result<Response, Failure> {
         if !matches!(
             body,
             Body::Put(_)
@@ -194,7 +220,7 @@ impl<'s> Batch<'s> {
                 }
             };
         }
-        let mut change = Change::new(&mut self.keyspace, self.mark, self.listening);
+        let mut change = Change::new(&mut self.keyspace, self.mark, self.listening, hearing);
         let response = change.apply(log_id, body)?;
         let events = change.finish();
         if !events.is_empty() {

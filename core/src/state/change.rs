@@ -24,6 +24,15 @@ pub enum Listening {
     EventsWithPrevious,
 }
 
+/// Whether anybody waits for what a command answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// The answer is whole.
+    Somebody,
+    /// What a command reads only to answer with it is left out. The state becomes the same.
+    Nobody,
+}
+
 /// Why an operation within a command did not happen: an answer, or the end of this node's service.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -52,6 +61,7 @@ pub(super) struct Change<'b, 'c> {
     pub(super) keyspace: &'b mut Keyspace<'c>,
     pub(super) mark: &'b mut Mark,
     listening: Listening,
+    hearing: Hearing,
     changes: i64,
     events: Vec<Event>,
 }
@@ -61,14 +71,20 @@ impl<'b, 'c> Change<'b, 'c> {
         keyspace: &'b mut Keyspace<'c>,
         mark: &'b mut Mark,
         listening: Listening,
+        hearing: Hearing,
     ) -> Self {
         Self {
             keyspace,
             mark,
             listening,
+            hearing,
             changes: 0,
             events: Vec::new(),
         }
+    }
+
+    pub(super) fn is_heard(&self) -> bool {
+        self.hearing == Hearing::Somebody
     }
 
     /// The revision as an operation within the change sees it.
@@ -100,9 +116,10 @@ impl<'b, 'c> Change<'b, 'c> {
     pub(super) fn put(&mut self, request: &PutRequest) -> Result<PutResponse, StateError> {
         let before = self.keyspace.newest(&request.key)?;
         let existing = before.filter(Newest::exists);
+        let tells_previous = request.prev_kv && self.is_heard();
         let old_value = match &existing {
             Some(existing)
-                if request.prev_kv
+                if tells_previous
                     || request.ignore_value
                     || self.listening == Listening::EventsWithPrevious =>
             {
@@ -147,7 +164,7 @@ impl<'b, 'c> Change<'b, 'c> {
         }
         Ok(PutResponse {
             header: self.header(),
-            prev_kv: previous.filter(|_| request.prev_kv),
+            prev_kv: previous.filter(|_| tells_previous),
         })
     }
 
@@ -157,12 +174,13 @@ impl<'b, 'c> Change<'b, 'c> {
         request: &DeleteRangeRequest,
     ) -> Result<DeleteRangeResponse, StateError> {
         let bounds = Bounds::new(&request.key, &request.range_end);
+        let tells_previous = request.prev_kv && self.is_heard();
         let mut response = DeleteRangeResponse::default();
         if let Bounds::One(key) = bounds {
             if let Some(existing) = self.keyspace.existing(key)? {
                 response
                     .prev_kvs
-                    .extend(self.delete(&request.key, &existing, request.prev_kv)?);
+                    .extend(self.delete(&request.key, &existing, tells_previous)?);
                 response.deleted = 1;
             }
         } else {
@@ -177,7 +195,7 @@ impl<'b, 'c> Change<'b, 'c> {
                 for (key, existing) in &page {
                     response
                         .prev_kvs
-                        .extend(self.delete(key, existing, request.prev_kv)?);
+                        .extend(self.delete(key, existing, tells_previous)?);
                     response.deleted += 1;
                 }
                 match page.into_iter().next_back() {

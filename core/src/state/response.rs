@@ -1,5 +1,7 @@
 //! What applying an entry answers.
 
+use prost::Message as _;
+
 use super::error::Rejection;
 use crate::proto::etcdserverpb::{
     CompactionResponse, DeleteRangeResponse, LeaseGrantResponse, LeaseRevokeResponse, PutResponse,
@@ -29,6 +31,20 @@ pub enum Response {
     System(SystemResponse),
     /// Nothing changed, for a reason that every replica found.
     Rejected(Rejection),
+}
+
+impl Response {
+    /// Bytes that it takes, nearly.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let read = match self {
+            Self::Put(response) => response.encoded_len(),
+            Self::DeleteRange(response) => response.encoded_len(),
+            Self::Txn(response) => response.encoded_len(),
+            _ => 0,
+        };
+        read + size_of::<Self>()
+    }
 }
 
 /// The answer to a command about the cluster itself.

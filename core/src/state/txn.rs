@@ -133,6 +133,9 @@ impl Change<'_, '_> {
         &mut self,
         request: &crate::proto::etcdserverpb::RangeRequest,
     ) -> Result<crate::proto::etcdserverpb::RangeResponse, StateError> {
+        if !self.is_heard() {
+            return Ok(crate::proto::etcdserverpb::RangeResponse::default());
+        }
         range::range(self.keyspace.connection(), self.view(), request).map_err(
             |error| match error {
                 ReadError::State(error) => error,

@@ -73,6 +73,16 @@ impl Driver {
         (response, events)
     }
 
+    /// One entry whose answer nobody waits for.
+    pub(crate) fn apply_unheard(&mut self, body: impl Into<Body>) -> Response {
+        self.index += 1;
+        let (id, command) = (log_id(self.index), state::command(body.into()));
+        let mut batch = self.state.begin().unwrap();
+        let response = batch.apply_unheard(id, Some(&command), None).unwrap();
+        batch.commit(Durability::Lazy).unwrap();
+        response
+    }
+
     /// All entries in one batch.
     pub(crate) fn apply_all(&mut self, bodies: &[Body]) -> Vec<Response> {
         let mut batch = self.state.begin().unwrap();

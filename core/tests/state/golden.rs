@@ -11,7 +11,16 @@ use quorate::database::{DatabaseError, Missing};
 use quorate::proto::etcdserverpb::compare::TargetUnion;
 use quorate::proto::etcdserverpb::request_op::Request;
 use quorate::proto::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    CompactionRequest, CompactionResponse, Compare, DeleteRangeRequest, DeleteRangeResponse,
+    LeaseGrantResponse, LeaseRevokeResponse, PutRequest, PutResponse, RangeRequest, RequestOp,
+    ResponseHeader, TxnRequest, TxnResponse,
+};
+use quorate::proto::peer::{
+    self, Answer, AppendRequest, AppendResponse, Nothing, PartialSuccess, ProposeOutcome,
+    ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, RecallRequest,
+    RecallResponse, Rejected, ReportRequest, ReportResponse, Route, SnapshotRequest,
+    SnapshotResponse, TransferRequest, TransferResponse, VoteRequest, VoteResponse, answer,
+    append_response, propose_outcome, read_index_response, snapshot_request,
 };
 use quorate::proto::store::command::Body;
 use quorate::proto::store::snapshot_chunk::Content;
@@ -353,7 +362,214 @@ fn encoded() -> String {
             .encode_to_vec(),
         );
     }
+    for (name, bytes) in elections_and_log(log_id)
+        .into_iter()
+        .chain(proposals(log_id))
+    {
+        line(&format!("peer.{name}"), bytes);
+    }
     lines
+}
+
+fn route() -> Option<Route> {
+    Some(Route {
+        cluster: 9,
+        epoch: 2,
+        from: u64::MAX,
+        to: 1,
+    })
+}
+
+/// What members say to one another about votes, the log and snapshots. A pre-vote is a vote's message in another call.
+fn elections_and_log(log_id: LogId) -> Vec<(&'static str, Vec<u8>)> {
+    let (route, last) = (route(), Some(log_id));
+    let higher = Vote {
+        term: 3,
+        node: u64::MAX,
+        committed: true,
+    };
+    let vote = Some(higher);
+    let append = AppendRequest {
+        route,
+        vote,
+        previous: Some(LogId {
+            term: 2,
+            index: 399,
+        }),
+        entries: vec![Entry {
+            id: last,
+            command: Some(bytes("c")),
+            membership: None,
+        }],
+        committed: Some(LogId { term: 2, index: 7 }),
+        durable: Some(LogId { term: 2, index: 8 }),
+    };
+    let appended = |outcome| {
+        AppendResponse {
+            outcome: Some(outcome),
+        }
+        .encode_to_vec()
+    };
+    let voting = VoteRequest {
+        route,
+        vote,
+        last,
+        leadership_transfer: true,
+    };
+    let voted = VoteResponse {
+        vote,
+        granted: true,
+        last,
+    };
+    let head = peer::SnapshotHead {
+        route,
+        vote,
+        last,
+        membership_id: Some(LogId { term: 1, index: 6 }),
+        membership: Some(membership()),
+    };
+    let part = |part| SnapshotRequest { part: Some(part) }.encode_to_vec();
+    let transfer = TransferRequest {
+        route,
+        from_leader: vote,
+        to: 4,
+        last,
+    };
+    let transferred = TransferResponse {
+        accepted: true,
+        vote,
+    };
+    vec![
+        ("Append", append.encode_to_vec()),
+        (
+            "Appended.Success",
+            appended(append_response::Outcome::Success(Nothing {})),
+        ),
+        (
+            "Appended.Partial",
+            appended(append_response::Outcome::Partial(PartialSuccess { last })),
+        ),
+        (
+            "Appended.Conflict",
+            appended(append_response::Outcome::Conflict(Nothing {})),
+        ),
+        (
+            "Appended.HigherVote",
+            appended(append_response::Outcome::HigherVote(higher)),
+        ),
+        ("Vote", voting.encode_to_vec()),
+        ("Voted", voted.encode_to_vec()),
+        ("Snapshot.Head", part(snapshot_request::Part::Head(head))),
+        (
+            "Snapshot.Chunk",
+            part(snapshot_request::Part::Chunk(bytes("c"))),
+        ),
+        ("Snapshot.Done", SnapshotResponse { vote }.encode_to_vec()),
+        ("Transfer", transfer.encode_to_vec()),
+        ("Transferred", transferred.encode_to_vec()),
+        ("Recall", RecallRequest { route }.encode_to_vec()),
+        ("Recalled", RecallResponse { term: 3, last }.encode_to_vec()),
+    ]
+}
+
+/// What they say about commands and reads.
+fn proposals(log_id: LogId) -> Vec<(&'static str, Vec<u8>)> {
+    use propose_outcome::Outcome;
+
+    let route = route();
+    let propose = ProposeRequest {
+        route,
+        commands: vec![bytes("one"), bytes("two")],
+    };
+    let header = Some(ResponseHeader {
+        revision: 5,
+        ..ResponseHeader::default()
+    });
+    let rejected = Rejected {
+        reason: 23,
+        detail: "why".into(),
+    };
+    let answers = [
+        answer::Answer::Blank(Nothing {}),
+        answer::Answer::Put(PutResponse {
+            header,
+            prev_kv: None,
+        }),
+        answer::Answer::DeleteRange(DeleteRangeResponse::default()),
+        answer::Answer::Txn(TxnResponse::default()),
+        answer::Answer::Compact(CompactionResponse::default()),
+        answer::Answer::LeaseGrant(LeaseGrantResponse::default()),
+        answer::Answer::LeaseRevoke(LeaseRevokeResponse::default()),
+        answer::Answer::Done(Nothing {}),
+        answer::Answer::Admitted(member()),
+        answer::Answer::Rejected(rejected),
+    ];
+    let answers = answers.map(|answer| {
+        Outcome::Answer(Answer {
+            answer: Some(answer),
+        })
+    });
+    let others = [
+        Outcome::NotLeader(7),
+        Outcome::Overloaded(Nothing {}),
+        Outcome::Unknown(Nothing {}),
+        Outcome::NoSpace(Nothing {}),
+        Outcome::Refused("why".into()),
+    ];
+    let outcomes = answers.into_iter().chain(others);
+    let proposed = ProposeResponse {
+        outcomes: outcomes
+            .map(|outcome| ProposeOutcome {
+                outcome: Some(outcome),
+            })
+            .collect(),
+    };
+    let index = |outcome| {
+        ReadIndexResponse {
+            outcome: Some(outcome),
+        }
+        .encode_to_vec()
+    };
+    let report = ReportResponse {
+        node: 1,
+        version: "v".into(),
+        term: 3,
+        leader: 2,
+        last: Some(log_id),
+        applied: Some(log_id),
+        revision: 5,
+        compacted: 6,
+        trouble: "t".into(),
+        database_bytes: 7,
+        database_bytes_in_use: 8,
+        digest: "d".into(),
+        wall_ms: 9,
+        last_sync_micros: 10,
+        holds_signer: true,
+        certificate_expires_ms: 11,
+        view_index: 12,
+        aims: "a".into(),
+        disk_full: true,
+    };
+    vec![
+        ("Propose", propose.encode_to_vec()),
+        ("Proposed", proposed.encode_to_vec()),
+        ("ReadIndex", ReadIndexRequest { route }.encode_to_vec()),
+        (
+            "ReadIndex.Index",
+            index(read_index_response::Outcome::Index(300)),
+        ),
+        (
+            "ReadIndex.NotLeader",
+            index(read_index_response::Outcome::NotLeader(7)),
+        ),
+        (
+            "ReadIndex.NoQuorum",
+            index(read_index_response::Outcome::NoQuorum(Nothing {})),
+        ),
+        ("Report", ReportRequest { route }.encode_to_vec()),
+        ("Reported", report.encode_to_vec()),
+    ]
 }
 
 #[test]

@@ -4,8 +4,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use quorate::proto::etcdserverpb::compare::{CompareTarget, TargetUnion};
 use quorate::proto::etcdserverpb::request_op::Request;
+use quorate::proto::etcdserverpb::response_op::Response as ResponseOp;
 use quorate::proto::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp,
+    TxnRequest, TxnResponse,
 };
 use quorate::proto::store::command::Body;
 use quorate::proto::store::{LeaseGrant, LeaseRevoke};
@@ -267,6 +269,14 @@ proptest! {
         other.apply_all(&log);
         prop_assert_eq!(other.state.snapshots().digest().unwrap(), digest);
 
+        // And on one where nobody waits for the answers.
+        let mut unheard = Driver::new();
+        for body in &log {
+            let answer = unheard.apply_unheard(body.clone());
+            prop_assert!(!tells_of_keys(&answer), "{:?}", answer);
+        }
+        prop_assert_eq!(unheard.state.snapshots().digest().unwrap(), digest);
+
         // The state as another node receives it, in place of what it had; then everything swept.
         let mut receiver = Driver::new();
         receiver.apply(put_one());
@@ -283,6 +293,28 @@ proptest! {
             }
         }
         check_everything(&receiver, &model);
+    }
+}
+
+/// Whether an answer holds anything that was read for it alone.
+fn tells_of_keys(answer: &Response) -> bool {
+    fn txn(answer: &TxnResponse) -> bool {
+        answer
+            .responses
+            .iter()
+            .any(|answer| match &answer.response {
+                Some(ResponseOp::ResponseRange(range)) => !range.kvs.is_empty(),
+                Some(ResponseOp::ResponsePut(put)) => put.prev_kv.is_some(),
+                Some(ResponseOp::ResponseDeleteRange(delete)) => !delete.prev_kvs.is_empty(),
+                Some(ResponseOp::ResponseTxn(nested)) => txn(nested),
+                None => false,
+            })
+    }
+    match answer {
+        Response::Put(put) => put.prev_kv.is_some(),
+        Response::DeleteRange(delete) => !delete.prev_kvs.is_empty(),
+        Response::Txn(answer) => txn(answer),
+        _ => false,
     }
 }
 
