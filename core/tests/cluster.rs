@@ -21,8 +21,8 @@ use quorate::proto::store::command::Body;
 use quorate::raft::length;
 use quorate::raft::proposer::ProposeError;
 use quorate::raft::replica::{Replica, Stores};
-use quorate::runtime::Runtime as _;
 use quorate::runtime::tokio::TokioRuntime;
+use quorate::runtime::{Runtime as _, timeout};
 use quorate::state::Response;
 
 use nodes::{config, until};
@@ -321,7 +321,7 @@ async fn commands_that_nobody_waits_for_any_more_take_room_until_they_are_done()
     for number in 0..200 {
         let put = put(&format!("large/{number}"), &value);
         let given_up = lonely.replica().command(put);
-        let outcome = tokio::time::timeout(Duration::from_millis(1), given_up).await;
+        let outcome = timeout::<TokioRuntime, _>(Duration::from_millis(1), given_up).await;
         refused |= matches!(outcome, Ok(Err(ProposeError::Overloaded)));
     }
     assert!(refused, "200 MiB are on their way");
