@@ -376,12 +376,15 @@ fn every_kind_of_fault_strikes_and_is_survived<M: Simulator>() {
     let drawn: BTreeSet<Kind> = STRIKES.iter().map(|(kind, _)| *kind).collect();
     assert!(Kind::SURVIVABLE.iter().all(|kind| drawn.contains(kind)));
     for (kind, counters) in STRIKES {
-        // Only who dials can be refused.
-        let beside = (kind == Kind::Refuse).then_some((Kind::Kill, 1));
+        // Only who dials can be refused, and most connections stay.
+        let (beside, every) = match kind {
+            Kind::Refuse => (Some((Kind::Kill, 1)), Duration::from_millis(300)),
+            _ => (None, secs(2)),
+        };
         let options = Options {
             reserve: 2,
             faults: [(kind, 2)].into_iter().chain(beside).collect(),
-            fault_every: secs(2),
+            fault_every: every,
             fault_lasts: secs(1),
             ..Options::none(5)
         };
