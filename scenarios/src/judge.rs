@@ -16,7 +16,7 @@ use crate::scenario::{Faults, Scenario};
 use crate::workload::FUNCTIONS;
 
 /// What a search may remember, where revisions alone do not decide. What does not fit is unknown, and never green.
-const MEMORY: u64 = 32 << 20;
+const MEMORY: u64 = 1 << 30;
 
 /// What a run left to be judged.
 #[derive(Debug, Clone)]

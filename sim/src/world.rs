@@ -460,6 +460,9 @@ impl<M: Simulator> Simulation<M> {
     pub fn put_back(&mut self, host: HostId, image: Image) {
         let _ = self.crash(host, CrashMode::Nothing);
         self.machine(host).disk().restore(image);
+        if let Some(slot) = self.slots.get_mut(&host) {
+            slot.crash_mode = None;
+        }
         self.witness.forget(host);
         self.doubted.insert(host);
         let _ = self.start(host);
@@ -743,6 +746,8 @@ impl<M: Simulator> World for Simulation<M> {
             return Outcome::Skipped("runs");
         }
         slot.machine.disk().wipe();
+        // There is nothing left of which something could survive the next start.
+        slot.crash_mode = None;
         self.witness.forget(host);
         self.doubted.remove(&host);
         // An older image would be of another member.

@@ -17,7 +17,7 @@ use std::fmt::Debug;
 use std::io;
 use std::mem::take;
 use std::ops::{Bound, Range, RangeBounds};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -75,6 +75,7 @@ struct Shared<R: Runtime> {
     queued: Notify,
     flushed: watch::Sender<()>,
     sync_micros: AtomicU64,
+    unwritten: Arc<AtomicUsize>,
 }
 
 /// Counts appends: an index can come twice, after a truncation, a sequence number cannot.
@@ -227,6 +228,7 @@ impl<R: Runtime> Log<R> {
             queued: Notify::new(),
             flushed: watch::channel(()).0,
             sync_micros: AtomicU64::new(0),
+            unwritten: Arc::default(),
         });
         drop(R::spawn(write_queue::<R>(
             Arc::clone(&shared),
@@ -288,6 +290,12 @@ impl<R: Runtime> Log<R> {
     #[must_use]
     pub fn last_sync(&self) -> Duration {
         Duration::from_micros(self.handle.shared.sync_micros.load(Ordering::Relaxed))
+    }
+
+    /// How many bytes of entries wait for the disk, now and later: while it stands still, they pile up in memory.
+    #[must_use]
+    pub fn unwritten(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.handle.shared.unwritten)
     }
 
     /// Why nothing can be written, if so.
@@ -373,6 +381,8 @@ impl<R: Runtime> Log<R> {
             return Err(failed(reason));
         }
         let job = change(&mut memory);
+        let shared = &self.handle.shared;
+        shared.unwritten.fetch_add(job.bytes(), Ordering::Relaxed);
         memory.queue.push(job);
         drop(memory);
         self.handle.shared.queued.notify_one();
@@ -676,6 +686,8 @@ fn finish<R: Runtime>(
             memory.trim();
         }
     }
+    let written = jobs.iter().map(Job::bytes).sum();
+    shared.unwritten.fetch_sub(written, Ordering::Relaxed);
     for job in jobs {
         if R::OBSERVED
             && broken.is_none()
@@ -936,6 +948,22 @@ mod tests {
         assert_eq!(sound, (1..7).collect::<Vec<_>>());
         let damaged = damaged.as_ref().unwrap_err().to_string();
         assert!(damaged.contains("entry 7 fails its checksum"), "{damaged}");
+    }
+
+    #[tokio::test]
+    async fn entries_wait_for_the_disk_until_they_are_on_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::new(directory.path(), None);
+        let mut log = Log::<TokioRuntime>::open(&place, Missing::Create, NodeId(1)).unwrap();
+        let waiting = log.unwritten();
+        // On one thread nothing is written before something is waited for.
+        let entries: Vec<Entry> = (0..6).map(entry).collect();
+        let bytes: usize = entries.iter().map(|entry| entry.payload.weight()).sum();
+        log.append(entries, IOFlushed::noop()).await.unwrap();
+        assert_eq!(waiting.load(Ordering::Relaxed), bytes);
+        assert!(bytes > 0);
+        log.save_vote(&Vote::new(1, NodeId(1))).await.unwrap();
+        assert_eq!(waiting.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -82,6 +82,8 @@ struct Shared<R: Runtime> {
     peers: Arc<Peers<R>>,
     /// The disk is nearly full: refused before openraft sees it, which would end over it.
     full: Arc<AtomicBool>,
+    /// Bytes of entries that wait for this node's disk. A command whose time is over is still one of them.
+    unwritten: Arc<AtomicUsize>,
     pause: Pause,
     commands: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
@@ -145,6 +147,7 @@ impl<R: Runtime> Proposer<R> {
         raft: NodeRaft<R>,
         peers: Arc<Peers<R>>,
         full: Arc<AtomicBool>,
+        unwritten: Arc<AtomicUsize>,
         pause: Pause,
         patience: Duration,
         rest: Duration,
@@ -154,6 +157,7 @@ impl<R: Runtime> Proposer<R> {
                 raft,
                 peers,
                 full,
+                unwritten,
                 pause,
                 commands: Arc::new(Semaphore::new(MAX_COMMANDS)),
                 bytes: Arc::new(Semaphore::new(MAX_BYTES)),
@@ -220,6 +224,9 @@ impl<R: Runtime> Shared<R> {
     fn room_for(&self, count: usize, bytes: usize) -> Result<Room, ProposeError> {
         if self.full.load(Ordering::Relaxed) {
             return Err(ProposeError::NoSpace);
+        }
+        if self.unwritten.load(Ordering::Relaxed) > MAX_BYTES {
+            return Err(ProposeError::Overloaded);
         }
         let take = |semaphore: &Arc<Semaphore>, amount: usize| {
             let amount = u32::try_from(amount).map_err(|_| ProposeError::Overloaded)?;

@@ -386,6 +386,7 @@ impl<R: Runtime> Replica<R> {
                 raft.clone(),
                 Arc::clone(&self.peers),
                 Arc::clone(&self.full),
+                log.unwritten(),
                 self.pause.clone(),
                 patience,
                 rest,
