@@ -54,7 +54,8 @@ impl<R: Runtime> Backend for Inner<R> {
             // A few microseconds: less than what it costs to hand it to another thread.
             return readers.with(|reader| reader.range(&request));
         }
-        R::blocking(move || readers.with(|reader| reader.range(&request))).await
+        self.scan(move || readers.with(|reader| reader.range(&request)))
+            .await
     }
 
     fn identity(&self) -> Identity {
@@ -131,7 +132,7 @@ impl<R: Runtime> Backend for Inner<R> {
 
     async fn hash(&self, revision: Revision) -> Result<KeyspaceHash, ReadError> {
         let snapshots = self.replica().snapshots().await?.ok_or_else(closed)?;
-        R::blocking(move || snapshots.hash_kv(revision)).await
+        self.scan(move || snapshots.hash_kv(revision)).await
     }
 
     async fn move_leader(&self, to: NodeId) -> Result<(), EtcdError> {

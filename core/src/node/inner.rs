@@ -19,6 +19,10 @@ use crate::runtime::{Event, Instant, Runtime, WallTime};
 use crate::state::{Reader, Roster, StateError};
 use crate::tls::{Authority, Validity};
 use rustls::pki_types::CertificateDer;
+use tokio::sync::Semaphore;
+
+/// So many clients may have much read at once; the others wait for their turn.
+pub const CLIENT_SCANS: usize = 4;
 
 /// What services and helpers share.
 pub struct Inner<R: Runtime> {
@@ -38,6 +42,8 @@ pub struct Inner<R: Runtime> {
     changed_at: AtomicU64,
     /// The cluster as this node sees it, while it leads.
     status: Mutex<Option<Arc<Status>>>,
+    /// Threads on which clients may read much at once: the others are left to the log, to snapshots and to reports.
+    scans: Arc<Semaphore>,
 }
 
 impl<R: Runtime> Inner<R> {
@@ -58,8 +64,24 @@ impl<R: Runtime> Inner<R> {
             row_changes: tokio::sync::Mutex::new(()),
             changed_at: AtomicU64::new(0),
             status: Mutex::default(),
+            scans: Arc::new(Semaphore::new(CLIENT_SCANS)),
             config,
         }
+    }
+
+    /// Reads for a client, on a thread for what blocks.
+    pub(crate) async fn scan<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let turn = Arc::clone(&self.scans).acquire_owned().await;
+        R::blocking(move || {
+            let answer = read();
+            // Not earlier: a client that has gone away ends no read.
+            drop(turn);
+            answer
+        })
+        .await
     }
 
     /// The node's part in Raft.

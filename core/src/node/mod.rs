@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-pub use inner::Inner;
+pub use inner::{CLIENT_SCANS, Inner};
 pub use inviting::{Invitation, InviteError};
 pub use join::{Wipe, join};
 

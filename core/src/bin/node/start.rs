@@ -14,7 +14,7 @@ use quorate::directory::DirectoryError;
 use quorate::join::driver::JoinError;
 use quorate::join::joiner::JoinFailure;
 use quorate::join::{Address, JoinLine, addresses, are_local};
-use quorate::node::{self, Node, NodeError, Wipe};
+use quorate::node::{self, CLIENT_SCANS, Node, NodeError, Wipe};
 use quorate::proto::join::RoleWanted;
 use quorate::raft::replica::StartError;
 use quorate::runtime::tokio::TokioRuntime;
@@ -25,8 +25,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long a node that has left goes on answering commands.
 const FAREWELL: Duration = Duration::from_millis(300);
-/// Threads for work that blocks, beside the ones that each database has for itself.
-const BLOCKING_THREADS: usize = 4;
+/// Threads for work that blocks, beside the ones that each database has for itself: as many for the node as for its clients.
+/// They come when they are needed, and go.
+const BLOCKING_THREADS: usize = 2 * CLIENT_SCANS;
 
 /// The long help of `quorate start`.
 pub(crate) const ABOUT: &str = "\
