@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::running::quorate;
 use super::world::{World, node};
 
-/// The most that a node of the dev profile may ever have taken, in KiB. What is written below is 270 MiB, of which 90 MiB wait at
+/// The most that a node of the dev profile may ever have taken, in KiB. What is written below is 270 MiB, of which 64 MiB wait at
 /// once; a node takes 8 MiB of large requests at a time, and holds some copies of them.
 const PEAK_KIB: u64 = 192 << 10;
 
@@ -22,11 +22,11 @@ fn kib(process: u32, field: &str) -> u64 {
         .expect("a number")
 }
 
-/// 200 values of 1.4 MB from 64 clients; who is told that it is too much asks again no more.
+/// 270 values of 1 MiB from 64 clients; who is told that it is too much asks again no more.
 fn write_large_values(world: &World) -> Value {
     let endpoints = ["a", "b"].map(|name| format!("127.0.0.1:{}", world.client_port(name)));
-    let mut command: Command = quorate(&["bench", "put", "--clients", "64", "--total", "200"]);
-    command.args(["--seconds", "120", "--value-size", "1400000"]);
+    let mut command: Command = quorate(&["bench", "put", "--clients", "64", "--total", "270"]);
+    command.args(["--seconds", "120", "--value-size", "1048576"]);
     command.args(["--timeout-ms", "60000", "--endpoints"]);
     let output = command.arg(endpoints.join(",")).output();
     let output = output.expect("the binary runs");
