@@ -309,6 +309,17 @@ pub fn simulate<M: Simulator, T: Send>(
     joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+/// madsim lets what still waits be forgotten, and never drops it: who runs a thousand worlds would run out of memory.
+impl<M: Simulator> Drop for Simulation<M> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            for host in self.hosts() {
+                self.drop_process(host);
+            }
+        }
+    }
+}
+
 impl<M: Simulator> Simulation<M> {
     fn new(seed: Seed, keep: Keep) -> Self {
         let trace = Trace::new(keep);
