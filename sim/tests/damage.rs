@@ -110,47 +110,81 @@ fn older_image_stays_refused_when_nobody_who_remembers_is_left<M: Simulator>() {
     });
 }
 
-/// T19 back to before its first log: what it would begin with is empty, and it votes already.
-fn image_of_a_spare_does_not_begin_to_vote<M: Simulator>() {
-    let options = Options {
+/// Two voters, a machine that has just joined as n3, and an image of its disk as a spare's. By then it is a standby.
+fn spare_and_its_image<M: Simulator>(cluster: &mut Cluster<'_, M>) -> Image {
+    let newcomer = HostId::new(3);
+    assert_eq!(cluster.change(&MemberChange::Join), Outcome::Installed);
+    let disk = cluster.world().machine(newcomer).disk().clone();
+    let there = |file: &str| {
+        let found = disk.mount().find(&Path::new("/data").join(file));
+        matches!(found, Ok(Found::File))
+    };
+    let joined = (0..60_000).any(|_| {
+        // What is wished for is asked for, and not waited for.
+        let _ = cluster.settle(Duration::ZERO);
+        cluster.advance(Duration::from_millis(1));
+        there("identity.json")
+    });
+    assert!(joined && !there("log.db"), "{}", cluster.describe());
+    let image = disk.save();
+    cluster
+        .settle(Duration::from_secs(60))
+        .expect("it has joined");
+    let receives = (0..600).any(|_| {
+        cluster.advance(Duration::from_millis(20));
+        there("log.db")
+    });
+    assert!(receives, "{}", cluster.describe());
+    image
+}
+
+/// Back as a spare, n3 finds out by itself that more is asked of it; it is refused at its next start, and replaced.
+fn assert_spare_s_image_is_refused<M: Simulator>(
+    cluster: &mut Cluster<'_, M>,
+    image: Image,
+    path: &str,
+) {
+    let leader = cluster.leader().expect("a cluster that was formed has one");
+    write(cluster, leader, "after");
+    cluster.world().put_back(HostId::new(3), image);
+    cluster.advance(Duration::from_secs(5));
+    let told = cluster.world().witness().told();
+    assert!(told.contains_key(path), "{told:?}");
+    let _ = cluster.node(3).crash().start();
+    cluster.advance(Duration::from_secs(5));
+    assert_forgetful(cluster, 3);
+    assert_replaced(cluster, leader);
+}
+
+fn two_and_a_newcomer() -> Options {
+    Options {
         reserve: 1,
         ..Options::none(2)
-    };
+    }
+}
+
+/// T19 back to before its first log: what it would begin with is empty, and it votes already.
+fn image_of_a_spare_does_not_begin_to_vote<M: Simulator>() {
+    let options = two_and_a_newcomer();
     in_cluster::<M, _>(Seed::new(12), options, Keep::Last(60), |cluster| {
-        let newcomer = HostId::new(3);
-        assert_eq!(cluster.change(&MemberChange::Join), Outcome::Installed);
-        let disk = cluster.world().machine(newcomer).disk().clone();
-        let there = |file: &str| {
-            let found = disk.mount().find(&Path::new("/data").join(file));
-            matches!(found, Ok(Found::File))
-        };
-        let joined = (0..60_000).any(|_| {
-            // What is wished for is asked for, and not waited for.
-            let _ = cluster.settle(Duration::ZERO);
-            cluster.advance(Duration::from_millis(1));
-            there("identity.json")
-        });
-        assert!(joined && !there("log.db"), "{}", cluster.describe());
-        let image = disk.save();
-        cluster
-            .settle(Duration::from_secs(60))
-            .expect("it has joined");
+        let image = spare_and_its_image(cluster);
         let votes = (0..600).any(|_| {
             cluster.advance(Duration::from_millis(100));
             cluster.votes(3)
         });
         assert!(votes, "{}", cluster.describe());
-        let leader = cluster.leader().expect("a cluster that was formed has one");
-        write(cluster, leader, "after");
+        assert_spare_s_image_is_refused(cluster, image, "voter found to be without a log");
+    });
+}
 
-        cluster.world().put_back(newcomer, image);
-        cluster.advance(Duration::from_secs(5));
-        let told = cluster.world().witness().told();
-        assert!(told["voter found to be without a log"] > 0, "{told:?}");
-        let _ = cluster.node(3).crash().start();
-        cluster.advance(Duration::from_secs(5));
-        assert_forgetful(cluster, 3);
-        assert_replaced(cluster, leader);
+/// The same before it votes: its leader counts on what it has acknowledged, and would never send that again.
+fn image_of_a_spare_does_not_begin_anew_as_a_standby<M: Simulator>() {
+    let options = two_and_a_newcomer();
+    in_cluster::<M, _>(Seed::new(13), options, Keep::Last(60), |cluster| {
+        let image = spare_and_its_image(cluster);
+        cluster.advance(Duration::from_secs(2));
+        assert!(!cluster.votes(3), "{}", cluster.describe());
+        assert_spare_s_image_is_refused(cluster, image, "standby found to be without a log");
     });
 }
 
@@ -196,5 +230,6 @@ stories![
     older_image_behind_a_partition_takes_no_part,
     older_image_stays_refused_when_nobody_who_remembers_is_left,
     image_of_a_spare_does_not_begin_to_vote,
+    image_of_a_spare_does_not_begin_anew_as_a_standby,
     node_whose_log_is_gone_does_not_return_under_its_id,
 ];

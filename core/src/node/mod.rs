@@ -96,6 +96,9 @@ pub enum NodeError {
     /// Keys and certificates cannot be made or used.
     #[error("keys and certificates: {0}")]
     Tls(#[from] TlsError),
+    /// The leader has to be asked first whether it counts on what this node holds.
+    #[error("no leader answers whether this node may begin with an empty log")]
+    Unasked,
     /// The cluster does not take this node.
     #[error(transparent)]
     Join(#[from] JoinError),

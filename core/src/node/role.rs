@@ -2,7 +2,9 @@
 //!
 //! What the directory says (`holds_log`) changes between the two: it is written after the stores are made and before they are
 //! removed, so that a log which is missing although the directory promises one is always an accident. So it is if the node votes
-//! already: nobody votes before he holds all of the log, and thus the directory was put back to when the node was a spare.
+//! already: nobody votes before he holds all of the log, and thus the directory was put back to when the node was a spare. And so
+//! it is if the leader has heard it acknowledge entries: a standby's log begins empty once, and a leader that counts on what is
+//! gone sends only what follows, for ever.
 
 use std::sync::Arc;
 
@@ -50,6 +52,15 @@ impl<R: Runtime> Inner<R> {
     }
 
     async fn take_up_log(&self) -> Result<(), NodeError> {
+        let leader = self.view().get().leader;
+        let leader = leader.ok_or(NodeError::Unasked)?;
+        let counted_on = self.replica().is_counted_on(leader).await;
+        if counted_on.ok_or(NodeError::Unasked)? {
+            R::observe(|| Event::Recovered {
+                path: "standby found to be without a log",
+            });
+            return Err(self.note_outdated().into());
+        }
         tracing::info!("this node holds data from now on");
         Replica::<R>::make_stores(self.replica().place())?;
         stumble!(R, "buggify/role.stores-made");

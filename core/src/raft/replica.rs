@@ -254,6 +254,12 @@ impl<R: Runtime> Replica<R> {
         self.with(|running| running.log.mark(node).unwrap_or_default())
     }
 
+    /// The last entry that `node` acknowledged to this one since it leads. Raft counts on it, and never looks behind it again.
+    #[must_use]
+    pub fn acknowledged(&self, node: NodeId) -> Option<LogId> {
+        self.metrics()?.replication?.get(&node).copied().flatten()
+    }
+
     /// Remembers what `node` has on its disk.
     pub fn remember(&self, node: NodeId, mark: Mark) {
         self.with(|running| running.log.remember(node, mark));
@@ -519,6 +525,22 @@ impl<R: Runtime> Replica<R> {
 
     /// What a peer last saw of this node, if it keeps a log and answers.
     async fn memory_of(&self, node: NodeId) -> Option<(NodeId, Mark)> {
+        let answer = self.ask_memory(node).await?;
+        let last = answer.last.unwrap_or_default();
+        let mark = Mark {
+            term: answer.term,
+            last: (last.term, last.index),
+        };
+        Some((node, mark))
+    }
+
+    /// Whether this node has acknowledged entries to `leader` since that one leads; `None` when it does not answer.
+    pub async fn is_counted_on(&self, leader: NodeId) -> Option<bool> {
+        let answer = self.ask_memory(leader).await?;
+        Some(answer.acknowledged.is_some())
+    }
+
+    async fn ask_memory(&self, node: NodeId) -> Option<peer::RecallResponse> {
         let limit = self.timing.election().1;
         let mut request = Request::new(peer::RecallRequest {
             route: Some(self.peers.identity().route(node)),
@@ -526,13 +548,7 @@ impl<R: Runtime> Replica<R> {
         request.set_timeout(limit);
         let mut client = self.peers.client(node);
         let answer = timeout::<R, _>(limit, client.recall(request)).await;
-        let answer = answer.ok()?.ok()?.into_inner();
-        let last = answer.last.unwrap_or_default();
-        let mark = Mark {
-            term: answer.term,
-            last: (last.term, last.index),
-        };
-        Some((node, mark))
+        Some(answer.ok()?.ok()?.into_inner())
     }
 
     /// Lets this node vote and stand for election: its memory is what its peers remember, or it has none that anybody could.

@@ -363,12 +363,14 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
     ) -> Result<Response<peer::RecallResponse>, Status> {
         let from = self.check(sender(&request)?, request.get_ref().route.as_ref())?;
         let mark = self.replica.recall(from).ok_or_else(not_running)?;
+        let acknowledged = self.replica.acknowledged(from);
         let answer = peer::RecallResponse {
             term: mark.term,
             last: Some(crate::proto::store::LogId {
                 term: mark.last.0,
                 index: mark.last.1,
             }),
+            acknowledged: acknowledged.as_ref().map(convert::log_id_out),
         };
         Ok(Response::new(answer))
     }

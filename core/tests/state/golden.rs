@@ -439,6 +439,11 @@ fn elections_and_log(log_id: LogId) -> Vec<(&'static str, Vec<u8>)> {
         accepted: true,
         vote,
     };
+    let recalled = RecallResponse {
+        term: 3,
+        last,
+        acknowledged: Some(LogId { term: 2, index: 9 }),
+    };
     vec![
         ("Append", append.encode_to_vec()),
         (
@@ -468,7 +473,7 @@ fn elections_and_log(log_id: LogId) -> Vec<(&'static str, Vec<u8>)> {
         ("Transfer", transfer.encode_to_vec()),
         ("Transferred", transferred.encode_to_vec()),
         ("Recall", RecallRequest { route }.encode_to_vec()),
-        ("Recalled", RecallResponse { term: 3, last }.encode_to_vec()),
+        ("Recalled", recalled.encode_to_vec()),
     ]
 }
 

@@ -278,7 +278,9 @@ fn refusal(error: &NodeError) -> Failure {
         NodeError::Directory(DirectoryError::InUse { .. }) | NodeError::Listen { .. } => {
             Exit::InUse
         }
-        NodeError::Start(StartError::Raft(_)) | NodeError::Tls(_) => Exit::Failed,
+        NodeError::Start(StartError::Raft(_)) | NodeError::Tls(_) | NodeError::Unasked => {
+            Exit::Failed
+        }
         NodeError::Directory(_)
         | NodeError::Start(_)
         | NodeError::Join(
