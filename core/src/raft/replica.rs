@@ -317,7 +317,12 @@ impl<R: Runtime> Replica<R> {
                 .map(|error| error.to_string())
         });
         let stores = || LAYOUTS.iter().find_map(|layout| self.place.ended(layout));
-        fatal.and_then(|fatal| fatal.or_else(stores))
+        let lost = || {
+            let lost = self.with(|running| running.unseen.is_lost());
+            lost.unwrap_or_default()
+                .then(|| StateError::Lost.to_string())
+        };
+        fatal.and_then(|fatal| fatal.or_else(stores).or_else(lost))
     }
 
     /// The member table.

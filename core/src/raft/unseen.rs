@@ -29,6 +29,8 @@ pub struct Unseen<R: Runtime> {
 struct Facts {
     /// Something is held. Stays set when it could not be committed.
     holding: AtomicBool,
+    /// What was held could not be committed.
+    lost: AtomicBool,
     revision: AtomicI64,
 }
 
@@ -49,6 +51,7 @@ impl<R: Runtime> Unseen<R> {
         let revision = lock(&state).revision().0;
         let facts = Arc::new(Facts {
             holding: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
             revision: AtomicI64::new(revision),
         });
         let (held, seen) = watch::channel(0);
@@ -129,6 +132,11 @@ impl<R: Runtime> Unseen<R> {
         self.facts.holding.load(Ordering::SeqCst)
     }
 
+    /// Whether what was applied could not be committed, so that the state can do nothing more.
+    pub fn is_lost(&self) -> bool {
+        self.facts.lost.load(Ordering::SeqCst)
+    }
+
     /// The revision up to which commands are applied, seen or not.
     pub fn revision(&self) -> Revision {
         Revision(self.facts.revision.load(Ordering::SeqCst))
@@ -138,9 +146,9 @@ impl<R: Runtime> Unseen<R> {
 impl Facts {
     /// Answers whether something is held.
     fn note(&self, state: &State) -> bool {
-        let holding = state.is_holding();
-        self.holding
-            .store(holding || state.is_lost(), Ordering::SeqCst);
+        let (holding, lost) = (state.is_holding(), state.is_lost());
+        self.holding.store(holding || lost, Ordering::SeqCst);
+        self.lost.store(lost, Ordering::SeqCst);
         self.revision.store(state.revision().0, Ordering::SeqCst);
         holding
     }
@@ -168,7 +176,7 @@ async fn commit_in_the_end<R: Runtime>(
             committed
         });
         if let Err(error) = committed.await {
-            // The next entry, or reader, meets it too and ends with it.
+            // The instance of Raft is ended over it.
             tracing::error!(%error, "what was applied could not be committed");
         }
     }
