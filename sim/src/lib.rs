@@ -22,7 +22,6 @@
 //! | `invariants/` | what must hold at every moment, checked as it happens |
 //! | `cluster/` | a cluster of real nodes, driven in prose |
 //! | `liveness.rs` | whether a cluster has come together, or the first reason why not |
-//! | `swarm.rs` | a whole run under a swarm of faults |
 //! | `determinism.rs` | two runs of one seed, compared |
 //! | `cpu.rs` | what a run costs |
 //! | `prelude.rs` | what most tests of clusters need |
@@ -53,7 +52,6 @@ pub mod runtime;
 pub mod seed;
 pub mod simulator;
 pub mod substrate;
-pub mod swarm;
 mod sync;
 pub mod trace;
 pub mod turmoil;

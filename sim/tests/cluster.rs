@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use quorate::proto::store::command::Body;
+use quorate::proto::store::{LeaseGrant, LeaseRevoke};
 use quorate::raft::config::Trimming;
-use quorate_sim::cluster::{Cluster, in_cluster};
+use quorate::state::Response;
+use quorate_sim::cluster::{Cluster, Failure, in_cluster};
 use quorate_sim::determinism::{Recording, same, twice};
 use quorate_sim::disk::{DiskFaults, Rate};
 use quorate_sim::faults::{Kind, MemberChange, Schedule};
@@ -15,7 +18,6 @@ use quorate_sim::net::groups;
 use quorate_sim::options::Options;
 use quorate_sim::seed::Seed;
 use quorate_sim::simulator::Simulator;
-use quorate_sim::swarm::{suffer_and_write, swarm};
 use quorate_sim::trace::{Digest, Keep};
 use quorate_sim::turmoil::TurmoilWorld;
 use quorate_sim::world::{Outcome, World};
@@ -45,6 +47,8 @@ stories![
     node_cut_off_while_members_changed_finds_its_way_back,
     every_kind_of_fault_strikes_and_is_survived,
     follower_whose_disk_fails_under_a_snapshot_gets_it_afterwards,
+    follower_that_could_not_commit_gets_a_snapshot_afterwards,
+    lease_that_a_leader_ends_too_early_is_seen,
 ];
 
 fn leader_that_is_cut_off_is_replaced_and_comes_back<M: Simulator>() {
@@ -113,6 +117,59 @@ fn power_loss_of_all_nodes_loses_nothing_acknowledged<M: Simulator>() {
         }
         cluster.assert_sound();
     });
+}
+
+/// Three nodes under the faults that the seed draws; then they heal, and converge. What the host does `meanwhile` must not make
+/// a difference.
+fn swarm<M: Simulator>(seed: Seed, keep: Keep, meanwhile: fn()) -> Recording {
+    in_cluster::<M, _>(seed, Options::swarm(3, seed), keep, |cluster| {
+        println!("{} seed={seed} {}", M::NAME, cluster.options());
+        let nodes = cluster.world().hosts();
+        let mut plan = Schedule::new(&cluster.options().clone(), &nodes, seed);
+        let acknowledged = suffer_and_write(cluster, &mut plan, 12);
+        meanwhile();
+        let acknowledged = acknowledged + suffer_and_write(cluster, &mut plan, 12);
+        cluster.heal();
+        let healed = cluster.converge(secs(90));
+        println!(
+            "acknowledged={acknowledged} fired={:?} told={:?}",
+            cluster.world().fired(),
+            cluster.world().witness().told()
+        );
+        cluster.assert_sound();
+        if let Err(reason) = healed {
+            panic!(
+                "not converged: {reason}\n{}\n{}",
+                cluster.describe(),
+                cluster.world().trace().lines().join("\n")
+            );
+        }
+        assert!(
+            acknowledged > 0,
+            "a run in which nothing was written has shown nothing"
+        );
+        Recording::of(cluster.world().trace())
+    })
+}
+
+/// Lets faults happen in so many rounds and writes after each of them; answers how many writes were acknowledged.
+fn suffer_and_write<M: Simulator>(
+    cluster: &mut Cluster<'_, M>,
+    plan: &mut Schedule,
+    rounds: u16,
+) -> u32 {
+    let mut acknowledged = 0;
+    for round in 0..rounds {
+        cluster.suffer(plan, Duration::from_millis(700));
+        for write in 0..3 {
+            let number = 1 + (round + write) % 3;
+            match cluster.put(number, &format!("key{write}"), &round.to_string()) {
+                Ok(_) => acknowledged += 1,
+                Err(Failure::Refused(_) | Failure::Unknown) => {}
+            }
+        }
+    }
+    acknowledged
 }
 
 fn same_seed_is_the_same_run_whatever_the_host_does_meanwhile<M: Simulator>() {
@@ -303,13 +360,7 @@ fn certificates_renew_themselves_and_clocks_may_be_an_hour_off<M: Simulator>() {
 /// A follower that waits for a snapshot applies nothing, so that nobody asks whether its state can be written: it refused the
 /// snapshot for ever.
 fn follower_whose_disk_fails_under_a_snapshot_gets_it_afterwards<M: Simulator>() {
-    let options = Options {
-        trimming: Trimming {
-            snapshot_every: 20,
-            keep: 0,
-        },
-        ..Options::none(3)
-    };
+    let options = early_snapshots();
     in_cluster::<M, _>(Seed::new(13), options, Keep::Last(60), |cluster| {
         let leader = cluster.leader().expect("a cluster that was formed has one");
         let follower = 1 + leader % 3;
@@ -331,6 +382,46 @@ fn follower_whose_disk_fails_under_a_snapshot_gets_it_afterwards<M: Simulator>()
         cluster.assert_sound();
         assert!(cluster.world().witness().told()["installed"] > 0);
     });
+}
+
+/// The same when what had been applied could not be committed, a second after it was: no store had been found unwritable.
+fn follower_that_could_not_commit_gets_a_snapshot_afterwards<M: Simulator>() {
+    let options = early_snapshots();
+    in_cluster::<M, _>(Seed::new(14), options, Keep::Last(60), |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        let follower = 1 + leader % 3;
+        let disk = cluster
+            .world()
+            .machine(HostId::new(follower))
+            .disk()
+            .clone();
+        assert_eq!(cluster.put_many(leader, 1), 1);
+        cluster.advance(Duration::from_millis(200));
+        cluster.partition(&[follower]).heal_after(secs(20));
+        disk.set_faults(DiskFaults {
+            write_error: Rate::ALWAYS,
+            ..DiskFaults::none()
+        });
+        cluster.advance(secs(3));
+        disk.set_faults(DiskFaults::none());
+        assert_eq!(cluster.put_many(leader, 100), 100);
+        cluster.advance(secs(20));
+        cluster.converge(secs(30)).expect("its disk is well again");
+        cluster.assert_sound();
+        let told = cluster.world().witness().told();
+        assert!(told.contains_key("raft started again"), "{told:?}");
+    });
+}
+
+/// Whoever misses a few entries needs a snapshot.
+fn early_snapshots() -> Options {
+    Options {
+        trimming: Trimming {
+            snapshot_every: 20,
+            keep: 0,
+        },
+        ..Options::none(3)
+    }
 }
 
 /// What is counted when a fault of each kind has struck, and not only been drawn: any of these.
@@ -427,4 +518,44 @@ fn swarms_of_faults_break_no_invariant<M: Simulator>() {
         }
     }
     assert!(red.is_empty(), "{}: {red:?}", M::NAME);
+}
+
+/// Nothing in a node decides when a lease expires yet, so that the test says what a leader would.
+fn lease_that_a_leader_ends_too_early_is_seen<M: Simulator>() {
+    let ends_after = |lived: Duration| {
+        in_cluster::<M, _>(Seed::new(3), Options::none(3), Keep::Last(60), |cluster| {
+            let leader = cluster.leader().expect("a cluster that was formed has one");
+            let (id, ttl_seconds) = (7, 10);
+            let grant = Body::LeaseGrant(LeaseGrant { id, ttl_seconds });
+            cluster.command(leader, grant).expect("granted");
+            cluster.advance(lived);
+            let leads = HostId::new(leader);
+            let nodes = cluster.status();
+            let leads = nodes.iter().find(|node| node.host == leads);
+            let expired_in_term = leads.map_or(0, |node| node.term);
+            let revoke = LeaseRevoke {
+                id,
+                expired_in_term,
+            };
+            let revoked = cluster.command(leader, Body::LeaseRevoke(revoke));
+            assert!(
+                matches!(revoked, Ok(Response::LeaseRevoke(_))),
+                "{revoked:?}"
+            );
+            cluster.advance(secs(1));
+            cluster.world().witness().findings()
+        })
+    };
+    let early = ends_after(secs(5));
+    assert!(
+        matches!(
+            early[..],
+            [Finding {
+                violation: Violation::LeaseEarly { lease: 7, .. },
+                ..
+            }]
+        ),
+        "{early:?}"
+    );
+    assert_eq!(ends_after(secs(10)), []);
 }

@@ -4,6 +4,8 @@
 //! happen to end, so that one is cut short at such an entry; and a digest reads everything, so that those entries lie
 //! further apart as the log grows.
 
+use std::time::Duration;
+
 use crate::proto::store::{Command, LogId, Membership, command::Body};
 use crate::runtime::Event;
 use crate::state::{Response, State, SystemResponse};
@@ -17,7 +19,7 @@ pub(super) fn is_compared(index: u64) -> bool {
     index > 0 && index.is_multiple_of(step)
 }
 
-/// What one entry did to the cluster itself.
+/// What one entry did to the cluster itself, or to a lease.
 pub(super) fn of_entry(
     id: LogId,
     command: Option<&Command>,
@@ -52,7 +54,20 @@ pub(super) fn of_entry(
         }
         _ => None,
     };
-    configured.into_iter().chain(token).collect()
+    let lease = match (body, response) {
+        (Some(Body::LeaseGrant(grant)), Response::LeaseGrant(_)) => Some(Event::LeaseGranted {
+            at: id.index,
+            lease: grant.id,
+            ttl: Duration::from_secs(grant.ttl_seconds.unsigned_abs()),
+        }),
+        (Some(Body::LeaseRevoke(revoke)), Response::LeaseRevoke(_)) => Some(Event::LeaseRevoked {
+            at: id.index,
+            lease: revoke.id,
+            expired_in: Some(revoke.expired_in_term).filter(|term| *term != 0),
+        }),
+        _ => None,
+    };
+    configured.into_iter().chain(token).chain(lease).collect()
 }
 
 /// What the state is after a batch, as far as that is told. A state that cannot be read is not compared.

@@ -2,6 +2,8 @@
 //!
 //! In production nobody listens and the calls compile to nothing.
 
+use std::time::Duration;
+
 /// Something that a node did. Ids are (term, index).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -87,6 +89,24 @@ pub enum Event {
         token: u64,
         /// Who was admitted.
         node: u64,
+    },
+    /// A lease was granted. Every node tells the same of the same entry.
+    LeaseGranted {
+        /// The entry's index.
+        at: u64,
+        /// Which lease.
+        lease: i64,
+        /// How long it lives unless it is renewed.
+        ttl: Duration,
+    },
+    /// A lease was revoked, with its keys. Every node tells the same of the same entry.
+    LeaseRevoked {
+        /// The entry's index.
+        at: u64,
+        /// Which lease.
+        lease: i64,
+        /// In which term its leader saw it expire; `None` when a client asked.
+        expired_in: Option<u64>,
     },
     /// The whole replicated state comes to this.
     Digested {

@@ -45,6 +45,8 @@ impl Invariant for CommittedOnQuorum {
 #[cfg(test)]
 mod tests {
     use super::super::tell;
+    use std::time::Duration;
+
     use super::*;
     use crate::host::HostId;
 
@@ -90,6 +92,7 @@ mod tests {
         ledger.forget(HostId::new(1));
         let applied = |index| {
             CommittedOnQuorum.check(&Seen {
+                time: Duration::ZERO,
                 host: HostId::new(2),
                 event: &Event::Applied {
                     last: (1, index),

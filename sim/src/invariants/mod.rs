@@ -22,6 +22,7 @@
 //! | the member table and Raft name the same voters | ours: T2 | `roles_match.rs` |
 //! | a token admits as many as it was made for | ours: T4 | `token_once.rs` |
 //! | who was removed is not served | ours: T3 | `removed_shunned.rs` |
+//! | a lease lives its whole time | etcd's leases | `lease_lives.rs` |
 //!
 //! `ledger.rs` holds what every node has promised so far, `violation.rs` a variant for each property.
 
@@ -31,6 +32,7 @@ mod committed_stays;
 mod joint_finished;
 mod kept_promise;
 mod leader_complete;
+mod lease_lives;
 mod ledger;
 mod log_matching;
 mod monotonic_vote;
@@ -59,6 +61,8 @@ use crate::sync::guard;
 /// Something that a node did, and what was known before.
 #[derive(Debug)]
 pub struct Seen<'a> {
+    /// How long the world had run.
+    pub time: Duration,
     /// Which node.
     pub host: HostId,
     /// What it did.
@@ -118,6 +122,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<roles_match::RolesMatch>::default(),
         Box::<token_once::TokenOnce>::default(),
         Box::<removed_shunned::RemovedShunned>::default(),
+        Box::<lease_lives::LeaseLives>::default(),
     ]
 }
 
@@ -198,6 +203,7 @@ impl Witness {
         } = &mut *inner;
         *told.entry(kind(event)).or_default() += 1;
         let seen = Seen {
+            time,
             host,
             event,
             ledger,
@@ -279,6 +285,8 @@ pub(crate) fn kind(event: &Event) -> &'static str {
         Event::Members { .. } => "members",
         Event::TokenGiven { .. } => "token-given",
         Event::TokenUsed { .. } => "token-used",
+        Event::LeaseGranted { .. } => "lease-granted",
+        Event::LeaseRevoked { .. } => "lease-revoked",
         Event::Digested { .. } => "digested",
         Event::Shunned { .. } => "shunned",
         Event::LetIn { .. } => "let-in",
@@ -296,7 +304,7 @@ pub(super) fn flushed(last: EntryId) -> Event {
     }
 }
 
-/// For tests: tells a story to one invariant and answers its first complaint.
+/// For tests: tells a story to one invariant, an event a second, and answers its first complaint.
 #[cfg(test)]
 pub(super) fn tell(
     mut invariant: impl Invariant,
@@ -304,9 +312,10 @@ pub(super) fn tell(
     story: &[(u16, Event)],
 ) -> Result<(), Violation> {
     let mut ledger = Ledger::of_voters(voters);
-    for (host, event) in story {
+    for (second, (host, event)) in (0..).zip(story) {
         let host = HostId::new(*host);
         invariant.check(&Seen {
+            time: Duration::from_secs(second),
             host,
             event,
             ledger: &ledger,

@@ -1,6 +1,7 @@
 //! What can be broken: one variant a property, with what it takes to see that it is.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::host::HostId;
 
@@ -225,6 +226,18 @@ pub enum Violation {
         uses: usize,
         /// How many it admitted.
         admitted: usize,
+    },
+    /// A leader let a lease expire before its time was over.
+    #[error("lease lives: lease {lease:x} expired in term {term} after {lived:?} of {ttl:?}")]
+    LeaseEarly {
+        /// Which lease.
+        lease: i64,
+        /// The term of the leader that saw it expire.
+        term: u64,
+        /// How long it had lived, at that leader's hands.
+        lived: Duration,
+        /// How long it was granted for.
+        ttl: Duration,
     },
     /// A node did something for a member that it knew to be removed.
     #[error(
