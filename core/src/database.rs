@@ -58,7 +58,28 @@ struct Use {
     open: usize,
     /// Why none of them may write any more.
     ended: Option<String>,
+    /// From how many pages on the write-ahead log is spoken of again, once it was.
+    alarm_at: Option<u32>,
 }
+
+impl Use {
+    /// Whether a write-ahead log of so many pages is worth a word, if it usually has `usual`: when it is [`WAL_ALARM`] times as
+    /// long, and again whenever it has doubled.
+    fn is_alarming(&mut self, pages: u32, usual: u32) -> bool {
+        let at = usual.saturating_mul(WAL_ALARM);
+        let is_alarming = pages >= self.alarm_at.unwrap_or(at);
+        if is_alarming {
+            self.alarm_at = Some(pages.saturating_mul(2));
+        } else if pages <= usual {
+            self.alarm_at = None;
+        }
+        is_alarming
+    }
+}
+
+/// A write-ahead log of so many times the length to which it is cut back cannot start over: somebody reads for too long, or
+/// what is written never rests.
+const WAL_ALARM: u32 = 16;
 
 /// What one database looks like. Each is a constant beside the code that owns the tables.
 #[derive(Debug)]
@@ -366,7 +387,7 @@ impl Place {
         cache_kib: u32,
     ) -> Result<Opened, DatabaseError> {
         let file = self.path(layout.file);
-        let held = Held::new(self.clone(), layout.file);
+        let held = Held::new(self.clone(), layout);
         let opened = match &self.vfs {
             Some(vfs) => Connection::open_with_flags_and_vfs(&file, flags, vfs.as_str()),
             None => Connection::open_with_flags(&file, flags),
@@ -489,12 +510,32 @@ impl Opened {
 struct Held {
     place: Place,
     file: &'static str,
+    /// To how many pages the write-ahead log is cut back.
+    wal_pages: u32,
 }
 
 impl Held {
-    fn new(place: Place, file: &'static str) -> Self {
-        place.uses().entry(file).or_default().open += 1;
-        Self { place, file }
+    fn new(place: Place, layout: &Layout) -> Self {
+        place.uses().entry(layout.file).or_default().open += 1;
+        Self {
+            place,
+            file: layout.file,
+            wal_pages: layout.wal_bytes / layout.page_bytes,
+        }
+    }
+
+    /// Says so when the write-ahead log, of so many pages, has outgrown its bound by far.
+    fn watch(&self, logged: u32) {
+        let mut uses = self.place.uses();
+        let used = uses.entry(self.file).or_default();
+        if used.is_alarming(logged, self.wal_pages) {
+            tracing::warn!(
+                file = self.file,
+                pages = logged,
+                usual = self.wal_pages,
+                "a write-ahead log has grown far beyond its bound"
+            );
+        }
     }
 }
 
@@ -555,10 +596,12 @@ pub fn checkpoint(connection: &Opened) -> Result<Checkpoint, DatabaseError> {
             moved: u32::try_from(moved).unwrap_or(0),
         })
     });
-    moved.map_err(|error| {
+    let moved = moved.map_err(|error| {
         connection.end(&error);
         DatabaseError::new(&connection.held.place.path(connection.held.file), error)
-    })
+    })?;
+    connection.held.watch(moved.logged);
+    Ok(moved)
 }
 
 fn newest_format(layout: &Layout) -> i32 {
@@ -579,6 +622,18 @@ fn lift(connection: &Connection, layout: &Layout) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn log_far_beyond_its_bound_is_spoken_of_once_and_again_when_it_doubles() {
+        let mut used = Use::default();
+        let mut spoken = |pages: &[u32]| -> Vec<u32> {
+            let pages = pages.iter().copied();
+            pages.filter(|pages| used.is_alarming(*pages, 10)).collect()
+        };
+        assert_eq!(spoken(&[9, 40, 159, 160, 161, 319, 320, 400]), [160, 320]);
+        assert_eq!(spoken(&[11, 160]), [0; 0], "it was never well");
+        assert_eq!(spoken(&[10, 170]), [170]);
+    }
 
     const ONE: Layout = Layout {
         file: "one.db",
