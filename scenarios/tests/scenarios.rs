@@ -123,7 +123,7 @@ macro_rules! scenarios {
 
 scenarios![smoke, partitions, crash, roles, damage, rot, amnesia, swarm];
 
-/// Those between them have every kind of fault, members that come and go, and machines that are replaced.
+/// Those between them have crashes, cuts, members that come and go, machines that are replaced, and what a swarm draws.
 const REPEATED: [&str; 5] = ["crash", "partitions", "roles", "damage", "swarm"];
 
 #[test]

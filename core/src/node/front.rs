@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use http_body::{Frame, SizeHint};
 use tonic::{Code, Status};
 use tower_service::Service as _;
@@ -16,8 +16,10 @@ use crate::etcd::{ClientApi, EtcdError};
 use crate::ids::NodeId;
 use crate::membership::Role;
 use crate::runtime::Runtime;
+use crate::transport::grpc::ended;
 use crate::transport::{
-    AnswerWithin, Body, Channel, ChannelBody, Connection, Handler, LongLived, Request, was_not_sent,
+    AnswerWithin, Body, Channel, ChannelBody, Connection, Handler, LongLived, Request, deadline,
+    was_not_sent,
 };
 
 /// How long the head of an answer may take when the caller states no deadline. A unary answer's head comes with the answer,
@@ -33,8 +35,6 @@ const HOP_BY_HOP: [&str; 5] = [
     "upgrade",
     "host",
 ];
-
-const DEADLINE: &str = "grpc-timeout";
 
 /// The services here, or those of a member that holds data.
 pub(super) struct Front<R: Runtime> {
@@ -64,7 +64,7 @@ async fn pass_on<R: Runtime>(
         match member.reach().await {
             Ok(()) => {
                 let request = prepared(request);
-                let has_deadline = request.headers().contains_key(DEADLINE);
+                let has_deadline = request.headers().contains_key(deadline::HEADER);
                 let answer = member.call(request).await;
                 let answer = answer.map_err(|status| in_etcd_s_words(status, has_deadline))?;
                 return Ok(answer.map(|body| {
@@ -114,9 +114,7 @@ impl<R: Runtime> http_body::Body for Passed<R> {
         Poll::Ready(frame.map(|frame| {
             frame.or_else(|status| {
                 self.body = None;
-                let mut trailers = HeaderMap::new();
-                in_etcd_s_words(status, self.has_deadline).add_header(&mut trailers)?;
-                Ok(Frame::trailers(trailers))
+                ended(&in_etcd_s_words(status, self.has_deadline))
             })
         }))
     }
@@ -136,7 +134,7 @@ impl<R: Runtime> http_body::Body for Passed<R> {
 fn prepared(request: Request) -> http::Request<tonic::body::Body> {
     let mut request = request.map(tonic::body::Body::new);
     *request.version_mut() = http::Version::HTTP_2;
-    if !request.headers().contains_key(DEADLINE) {
+    if !request.headers().contains_key(deadline::HEADER) {
         // An answer that has begun may go on for as long as its caller listens; a connection that is dead ends it.
         request.extensions_mut().insert(LongLived);
         request.extensions_mut().insert(AnswerWithin(ANSWER_WITHIN));
@@ -189,6 +187,7 @@ mod tests {
     use std::future::Future;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use http::HeaderMap;
     use http_body_util::{BodyExt as _, Full};
     use tokio::sync::{Notify, oneshot};
 
@@ -315,7 +314,7 @@ mod tests {
             .unwrap();
         if let Some(deadline) = deadline {
             let deadline = HeaderValue::from_str(deadline).unwrap();
-            request.headers_mut().insert(DEADLINE, deadline);
+            request.headers_mut().insert(deadline::HEADER, deadline);
         }
         let mut client = client.clone();
         async move { client.call(request).await }

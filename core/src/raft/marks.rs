@@ -3,9 +3,10 @@
 //! A disk that was put back to an older state (a virtual machine rolled back, a stale image restored) forgets votes and
 //! entries that others count on; Raft cannot see that, and two leaders in one term or a lost write follow. So each node
 //! remembers what each peer acknowledged to it ([`Mark`]), and of a leader, which acknowledges nothing, what it said to have on
-//! its disk; and a node whose own log or vote lies behind what any peer remembers of it refuses to take part. It takes no part either before a majority of the voters, itself among them, could be
-//! asked, nor, for a while, before all of them: an older image behind a partition would vote away what was acknowledged. (One who remembers may still be among
-//! those that did not answer; then two of the majority that acknowledged are lost, one of them by the rollback.)
+//! its disk; and a node whose own log or vote lies behind what any peer remembers of it refuses to take part. It takes no part
+//! either before a majority of the voters, itself among them, could be asked, nor, for a while, before all of them: an older image
+//! behind a partition would vote away what was acknowledged. (One who remembers may still be among those that did not answer;
+//! then two of the majority that acknowledged are lost, one of them by the rollback.)
 //!
 //! Terms come first in the order: a follower may rightly have a shorter log than it once acknowledged, after another
 //! leader truncated it, but then it has that leader's higher term.

@@ -487,8 +487,12 @@ impl Disk for StdDisk {
             .recursive(true)
             .mode(0o700)
             .create(directory)?;
-        // One that was made on the way must outlive a loss of power too, or all below it goes.
-        made.into_iter().try_for_each(Self::sync_directory_of)
+        // One that was made on the way must outlive a loss of power too, or all below it goes; and so must one that another
+        // process made, and was ended before it had synced anything.
+        Self::sync_directory_of(directory)?;
+        made.into_iter()
+            .filter(|ancestor| *ancestor != directory)
+            .try_for_each(Self::sync_directory_of)
     }
 
     fn remove_directory(&self, directory: &Path) -> io::Result<()> {

@@ -10,10 +10,13 @@ use pin_project_lite::pin_project;
 
 use crate::runtime::{Elapsed, Runtime};
 
+/// The header's name.
+pub const HEADER: &str = "grpc-timeout";
+
 /// How long the caller says that it waits. A value that breaks the protocol's grammar counts as none, as everywhere in
 /// gRPC: the caller then gets an answer that it no longer waits for, and no harm is done.
 pub fn from_headers(headers: &HeaderMap) -> Option<Duration> {
-    parse(headers.get("grpc-timeout")?.to_str().ok()?)
+    parse(headers.get(HEADER)?.to_str().ok()?)
 }
 
 /// At most eight digits and a unit.

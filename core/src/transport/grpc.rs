@@ -241,7 +241,8 @@ fn all_is_well() -> HeaderMap {
     trailers
 }
 
-fn ended(status: &Status) -> Result<Frame<Bytes>, Status> {
+/// The end of an answer that failed on the way.
+pub fn ended(status: &Status) -> Result<Frame<Bytes>, Status> {
     let mut trailers = HeaderMap::new();
     status.add_header(&mut trailers)?;
     Ok(Frame::trailers(trailers))
