@@ -25,10 +25,11 @@ use quorate_sim::liveness::is_legitimate;
 use quorate_sim::madsim::MadsimWorld;
 use quorate_sim::runtime::Simulated;
 use quorate_sim::seed::Seed;
+use quorate_sim::simulation::{Simulation, simulate};
 use quorate_sim::simulator::Simulator;
 use quorate_sim::trace::{Detail, Digest, Keep, Place};
 use quorate_sim::turmoil::TurmoilWorld;
-use quorate_sim::world::{SimulatedTime, Simulation, World, simulate};
+use quorate_sim::world::{SimulatedTime, World};
 
 use crate::client::{EtcdClient, compact, voters};
 use crate::judge::{Evidence, counts, judge, words};

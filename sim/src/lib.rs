@@ -16,6 +16,7 @@
 //! | `madsim/`, `turmoil/` | the two that give it |
 //! | `runtime.rs` | core's `Runtime` over either |
 //! | `world.rs` | what can be done to machines and links, and time |
+//! | `simulation.rs` | all of that, done to machines of ours over a simulator |
 //! | `faults/` | faults as values, what a cluster has to survive, and the plan of a run |
 //! | `buggify.rs` | trouble at the named points of core |
 //! | `options.rs` | everything that a run varies, from the seed, in one line |
@@ -50,6 +51,7 @@ pub mod options;
 pub mod prelude;
 pub mod runtime;
 pub mod seed;
+pub mod simulation;
 pub mod simulator;
 pub mod substrate;
 mod sync;

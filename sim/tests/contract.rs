@@ -9,10 +9,11 @@ use quorate_sim::host::HostId;
 use quorate_sim::madsim::MadsimWorld;
 use quorate_sim::runtime::Simulated;
 use quorate_sim::seed::Seed;
+use quorate_sim::simulation::simulate;
 use quorate_sim::simulator::Simulator;
 use quorate_sim::trace::Keep;
 use quorate_sim::turmoil::TurmoilWorld;
-use quorate_sim::world::{World, simulate};
+use quorate_sim::world::World;
 
 fn keeps_the_contract<M: Simulator>() {
     for (name, case) in contract::suite::<Simulated<M::Substrate>>() {

@@ -14,10 +14,11 @@ use quorate_sim::madsim::MadsimWorld;
 use quorate_sim::net::{Effect, Rule, groups};
 use quorate_sim::runtime::Simulated;
 use quorate_sim::seed::Seed;
+use quorate_sim::simulation::{Answer, Simulation, simulate};
 use quorate_sim::simulator::Simulator;
 use quorate_sim::trace::Keep;
 use quorate_sim::turmoil::TurmoilWorld;
-use quorate_sim::world::{Answer, Later, SimulatedTime, Simulation, World, simulate};
+use quorate_sim::world::{Later, SimulatedTime, World};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ONE: HostId = HostId::new(1);

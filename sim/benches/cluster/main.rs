@@ -30,10 +30,11 @@ use quorate_sim::faults::Schedule;
 use quorate_sim::madsim::MadsimWorld;
 use quorate_sim::options::Options;
 use quorate_sim::seed::Seed;
+use quorate_sim::simulation::simulate;
 use quorate_sim::simulator::Simulator;
 use quorate_sim::trace::Keep;
 use quorate_sim::turmoil::TurmoilWorld;
-use quorate_sim::world::{SimulatedTime, simulate};
+use quorate_sim::world::SimulatedTime;
 
 use crate::records::RecordCost;
 

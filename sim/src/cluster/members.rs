@@ -13,10 +13,11 @@ use super::{Cluster, RETRY};
 use crate::faults::{Damage, Fault, MemberChange};
 use crate::host::HostId;
 use crate::liveness::{NodeStatus, NotYet, Presence};
+use crate::simulation::Answer;
 use crate::simulator::Simulator;
 use crate::sync::guard;
 use crate::trace::Place;
-use crate::world::{Answer, Outcome, SimulatedTime, World};
+use crate::world::{Outcome, SimulatedTime, World};
 
 /// Nobody is let go when no more than so many would stay that are not about to change: as many as usually vote.
 const FEWEST: usize = 3;

@@ -31,10 +31,11 @@ use crate::net::{Effect, Rule, groups};
 use crate::options::Options;
 use crate::runtime::Simulated;
 use crate::seed::Seed;
+use crate::simulation::{Simulation, simulate};
 use crate::simulator::Simulator;
 use crate::sync::guard;
 use crate::trace::Keep;
-use crate::world::{SimulatedTime, Simulation, World, simulate};
+use crate::world::{SimulatedTime, World};
 
 /// How long a node that did not start waits before it tries again, as a service manager would.
 const RETRY: Duration = Duration::from_millis(500);
