@@ -9,6 +9,9 @@ use super::types::{self, Entry, LogId, Membership, Payload, StoredMembership, Vo
 use crate::ids::NodeId;
 use crate::proto::store;
 
+/// No index or term is greater: SQLite's numbers end there, and openraft counts one further.
+pub const LAST_NUMBER: u64 = i64::MAX as u64 - 1;
+
 /// A message that decodes but says nothing sensible.
 fn malformed(what: &str) -> io::Error {
     io::Error::new(
@@ -53,12 +56,29 @@ pub fn vote_in(vote: &store::Vote) -> Vote {
     }
 }
 
-/// From a request, where it must be present.
+/// From another node, where it must be present.
 ///
 /// # Errors
-/// When it is missing.
+/// When it is missing, or of a term that cannot be numbered.
 pub fn required_vote(vote: Option<&store::Vote>) -> io::Result<Vote> {
-    vote.map(vote_in).ok_or_else(|| malformed("no vote"))
+    let vote = vote.ok_or_else(|| malformed("no vote"))?;
+    if vote.term > LAST_NUMBER {
+        return Err(malformed("a term that cannot be numbered"));
+    }
+    Ok(vote_in(vote))
+}
+
+/// The id of something that will be written down here, from another node.
+///
+/// # Errors
+/// When it cannot be numbered.
+pub fn numbered(id: Option<&store::LogId>) -> io::Result<Option<LogId>> {
+    match id {
+        Some(id) if id.term.max(id.index) > LAST_NUMBER => {
+            Err(malformed("a log id that cannot be numbered"))
+        }
+        id => Ok(id.map(log_id_in)),
+    }
 }
 
 /// To the wire.

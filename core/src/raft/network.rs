@@ -243,13 +243,18 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
                 Ok(AppendEntriesResponse::Success)
             }
             Some(append_response::Outcome::Partial(partial)) => {
-                let upto = partial.last.as_ref().map(convert::log_id_in);
+                let upto = convert::numbered(partial.last.as_ref())
+                    .ok()
+                    .filter(|upto| *upto <= last)
+                    .ok_or_else(|| malformed("more is acknowledged than was sent"))?;
                 acknowledged(upto);
                 Ok(AppendEntriesResponse::PartialSuccess(upto))
             }
             Some(append_response::Outcome::Conflict(_)) => Ok(AppendEntriesResponse::Conflict),
             Some(append_response::Outcome::HigherVote(vote)) => {
-                Ok(AppendEntriesResponse::HigherVote(convert::vote_in(&vote)))
+                let vote = convert::required_vote(Some(&vote))
+                    .map_err(|error| malformed(&error.to_string()))?;
+                Ok(AppendEntriesResponse::HigherVote(vote))
             }
             None => Err(malformed("an answer to an append without an outcome")),
         }

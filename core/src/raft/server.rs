@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::answer::answer_out;
 use super::barrier::{Barrier, ReadError};
-use super::convert;
+use super::convert::{self, LAST_NUMBER};
 use super::journal::Mark;
 use super::proposer::{ProposeError, Proposer};
 use super::replica::Replica;
@@ -30,9 +30,6 @@ use crate::transport::Connection;
 
 /// At most so many commands in one forwarded batch, so that a peer cannot make this node hold more.
 const MAX_COMMANDS: usize = 4096;
-
-/// No index or term is greater: SQLite's numbers end there, and openraft counts one further.
-const LAST_NUMBER: u64 = i64::MAX as u64 - 1;
 
 /// The service, over a replica that may not run at the moment.
 pub struct PeerService<R: Runtime> {
@@ -157,15 +154,9 @@ fn append_in<R: Runtime>(
         entries: entries.collect::<Result<_, _>>()?,
         leader_commit: message.committed.as_ref().map(convert::log_id_in),
     };
-    let term = append.vote.leader_id.term;
     // This is written beside the log, as a mark of the leader.
-    let durable = message.durable.unwrap_or_default();
-    if term.max(durable.term).max(durable.index) > LAST_NUMBER {
-        return Err(invalid(format!(
-            "term {term} or the leader's last entry, {} of term {}, cannot be numbered",
-            durable.index, durable.term
-        )));
-    }
+    convert::numbered(message.durable.as_ref())?;
+    let term = append.vote.leader_id.term;
     check_follow(term, append.prev_log_id, &append.entries)?;
     Ok(append)
 }
@@ -207,7 +198,7 @@ fn check_follow(term: u64, previous: Option<LogId>, entries: &[Entry]) -> io::Re
 
 fn vote_in<R: Runtime>(message: &peer::VoteRequest) -> Result<VoteRequest<Types<R>>, Status> {
     let vote = convert::required_vote(message.vote.as_ref()).map_err(malformed)?;
-    let last_log_id = message.last.as_ref().map(convert::log_id_in);
+    let last_log_id = convert::numbered(message.last.as_ref()).map_err(malformed)?;
     Ok(VoteRequest {
         vote,
         last_log_id,
@@ -308,6 +299,8 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         self.check(sender, head.route.as_ref())?;
         let raft = self.compared_raft()?;
         let vote = convert::required_vote(head.vote.as_ref()).map_err(malformed)?;
+        let last_log_id = convert::numbered(head.last.as_ref()).map_err(malformed)?;
+        convert::numbered(head.membership_id.as_ref()).map_err(malformed)?;
         let mut incoming = self.replica.receive_snapshot().map_err(stopped)?;
         while let Some(message) = parts.message().await? {
             let Some(snapshot_request::Part::Chunk(chunk)) = message.part else {
@@ -319,7 +312,7 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         let membership = head.membership.unwrap_or_default();
         let stored = head.membership_id.map(|id| (id, membership));
         let meta = SnapshotMeta {
-            last_log_id: head.last.as_ref().map(convert::log_id_in),
+            last_log_id,
             last_membership: convert::stored_membership_in(stored.as_ref()),
         };
         let snapshot = Snapshot {
@@ -343,7 +336,7 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         let message = request.into_inner();
         self.check(sender, message.route.as_ref())?;
         let from = convert::required_vote(message.from_leader.as_ref()).map_err(malformed)?;
-        let last = message.last.as_ref().map(convert::log_id_in);
+        let last = convert::numbered(message.last.as_ref()).map_err(malformed)?;
         let transfer = TransferLeaderRequest::new(from, NodeId(message.to), last);
         let outcome = self
             .compared_raft()?
@@ -526,5 +519,24 @@ mod tests {
         assert!(!taken(LAST_NUMBER + 1, (5, 7)));
         assert!(!taken(5, (LAST_NUMBER + 1, 7)));
         assert!(!taken(5, (5, LAST_NUMBER + 1)));
+
+        let asked = |term, last: (u64, u64)| {
+            let message = peer::VoteRequest {
+                vote: Some(store::Vote {
+                    term,
+                    node: 1,
+                    committed: false,
+                }),
+                last: Some(store::LogId {
+                    term: last.0,
+                    index: last.1,
+                }),
+                ..peer::VoteRequest::default()
+            };
+            vote_in::<TokioRuntime>(&message).is_ok()
+        };
+        assert!(asked(LAST_NUMBER, (5, LAST_NUMBER)));
+        assert!(!asked(LAST_NUMBER + 1, (5, 7)));
+        assert!(!asked(6, (5, LAST_NUMBER + 1)));
     }
 }
