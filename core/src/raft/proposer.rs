@@ -38,6 +38,9 @@ const MAX_BYTES: usize = 32 << 20;
 const BATCH_BYTES: usize = 1 << 20;
 /// And after so many commands.
 const BATCH_COMMANDS: usize = 512;
+/// The answers to a peer's batch are one message. Those behind so many bytes are left out, and their outcome is unknown to
+/// who asked.
+const BATCH_ANSWER_BYTES: usize = 64 << 20;
 /// Batches on their way at a time: more would keep them small, fewer would wait for each other's syncs.
 const BATCHES: usize = 4;
 
@@ -206,7 +209,17 @@ impl<R: Runtime> Proposer<R> {
             Err(error) => return vec![Err(error); count],
         };
         let deadline = R::now() + self.shared.patience;
-        let outcomes = self.shared.write_here(commands, deadline).await;
+        let (mut outcomes, mut bytes) = (Vec::with_capacity(count), 0);
+        let answer = |outcome: Result<Response, ProposeError>| {
+            let fits = bytes < BATCH_ANSWER_BYTES;
+            bytes += outcome.as_ref().map_or(0, Response::weight);
+            outcomes.push(if fits {
+                outcome
+            } else {
+                Err(ProposeError::Unknown)
+            });
+        };
+        self.shared.write_here(commands, deadline, answer).await;
         drop(room);
         outcomes
     }
@@ -277,23 +290,33 @@ impl<R: Runtime> Shared<R> {
                 .into_iter()
                 .partition(|waiting| waiting.deadline <= now);
             answer_all(late, &ProposeError::NoLeader);
-            let Some(deadline) = live.iter().map(|waiting| waiting.deadline).min() else {
+            // Whoever has less patience has it outside of this: a single caller in a hurry makes nobody else's outcome unknown.
+            let Some(deadline) = live.iter().map(|waiting| waiting.deadline).max() else {
                 return;
             };
-            let commands = live.iter().map(|waiting| waiting.command.clone()).collect();
-            let outcomes = match self.raft.current_leader().await {
-                Some(leader) if leader == self.peers.identity().node => {
-                    self.write_here(commands, deadline).await
-                }
-                Some(leader) => self.write_there(leader, commands, deadline).await,
-                None => vec![Err(ProposeError::NoLeader); commands.len()],
-            };
+            let commands: Vec<Bytes> = live.iter().map(|waiting| waiting.command.clone()).collect();
             batch = Vec::new();
-            for (waiting, outcome) in live.into_iter().zip(outcomes) {
+            let mut live = live.into_iter();
+            // Each is answered as soon as it can be: all answers of a batch together may be large.
+            let answer = |outcome| {
+                let waiting = live.next().expect("no command has two outcomes");
                 match outcome {
                     Err(ProposeError::NotLeader(_) | ProposeError::NoLeader) => batch.push(waiting),
                     outcome => drop(waiting.answer.send(outcome)),
                 }
+            };
+            match self.raft.current_leader().await {
+                Some(leader) if leader == self.peers.identity().node => {
+                    self.write_here(commands, deadline, answer).await;
+                }
+                Some(leader) => {
+                    let outcomes = self.write_there(leader, commands, deadline).await;
+                    outcomes.into_iter().for_each(answer);
+                }
+                None => commands
+                    .iter()
+                    .map(|_| Err(ProposeError::NoLeader))
+                    .for_each(answer),
             }
             if batch.is_empty() {
                 return;
@@ -302,24 +325,28 @@ impl<R: Runtime> Shared<R> {
         }
     }
 
-    /// As the leader: into this node's own log.
+    /// As the leader: into this node's own log. Each command has one outcome, in order.
     async fn write_here(
         &self,
         commands: Vec<Bytes>,
         deadline: Instant,
-    ) -> Vec<Result<Response, ProposeError>> {
-        let count = commands.len();
+        mut answer: impl FnMut(Result<Response, ProposeError>),
+    ) {
+        let mut left = commands.len();
         if self.pause.is_on() {
-            return vec![Err(ProposeError::NotLeader(None)); count];
+            (0..left).for_each(|_| answer(Err(ProposeError::NotLeader(None))));
+            return;
         }
-        let mut outcomes = Vec::with_capacity(count);
         let written = timeout::<R, _>(deadline - R::now(), async {
             let proposals = commands.into_iter().map(Proposal);
             let Ok(mut answers) = self.raft.client_write_many(proposals).await else {
                 return;
             };
-            while let Some(Ok(answer)) = answers.next().await {
-                outcomes.push(match answer {
+            while left > 0
+                && let Some(Ok(written)) = answers.next().await
+            {
+                left -= 1;
+                answer(match written {
                     Ok(written) => Ok(written.response),
                     // The one variant that means "not appended". LogEntryDiscarded also names a leader, but means
                     // "perhaps committed".
@@ -331,8 +358,7 @@ impl<R: Runtime> Shared<R> {
             }
         });
         let _ = written.await;
-        outcomes.resize_with(count, || Err(ProposeError::Unknown));
-        outcomes
+        (0..left).for_each(|_| answer(Err(ProposeError::Unknown)));
     }
 
     /// Through the leader: one message there, one answer back.
