@@ -20,6 +20,10 @@ const RENEWAL_ROUND: Duration = Duration::from_secs(600);
 /// How often a node looks whether anybody still counts it in.
 const DOUBT_ROUND: Duration = Duration::from_secs(10);
 
+/// Why Raft is started again on a disk that has become slow.
+const TOO_SLOW: &str =
+    "no leader for long, and this disk syncs too slowly for an election: its times are made longer";
+
 /// Starts all of them but [`Inner::keep_running`], whose end is the node's.
 pub(super) fn start<R: Runtime>(inner: &Arc<Inner<R>>) -> Vec<R::Task<()>> {
     let node = || Arc::clone(inner);
@@ -82,10 +86,19 @@ impl<R: Runtime> Inner<R> {
     pub(super) async fn keep_running(&self) -> StartError {
         let replica = self.replica();
         let round = replica.timing().heartbeat() * 4;
+        let mut leaderless = None;
         loop {
             R::sleep(round).await;
             if let Some(reason) = replica.ended() {
                 self.run_again(reason).await;
+            } else if replica.leader().is_some() {
+                leaderless = None;
+            } else if R::now() - *leaderless.get_or_insert_with(R::now)
+                >= replica.patience_without_leader()
+                && replica.has_outgrown_its_timing()
+            {
+                leaderless = None;
+                self.run_again(TOO_SLOW.to_owned()).await;
             }
             let deadline = R::now() + replica.memory_patience() * 2;
             if let Err(forgotten) = self.compare_memory(deadline).await {

@@ -84,11 +84,16 @@ pub enum StartError {
     Raft(String),
 }
 
+/// No disk is waited for longer than this: an election then takes ten to twenty seconds.
+const SLOWEST_SYNC: Duration = Duration::from_secs(1);
+
 /// A node's part in Raft.
 pub struct Replica<R: Runtime> {
     place: Place,
     peers: Arc<Peers<R>>,
     timing: Timing,
+    /// A sync that was too slow for an election to come to its end: the times of the next instance fit it.
+    slow_sync: Mutex<Duration>,
     running: Mutex<Option<Running<R>>>,
     /// Open from the first start on, so that reads go on while Raft is being started again.
     readers: Mutex<Option<Arc<Readers>>>,
@@ -138,6 +143,7 @@ impl<R: Runtime> Replica<R> {
             place,
             peers,
             timing,
+            slow_sync: Mutex::default(),
             running: Mutex::new(None),
             readers: Mutex::new(None),
             may_vote: AtomicBool::new(false),
@@ -177,6 +183,36 @@ impl<R: Runtime> Replica<R> {
     #[must_use]
     pub fn timing(&self) -> Timing {
         self.timing
+    }
+
+    fn fitted_timing(&self) -> Timing {
+        let slow = *self
+            .slow_sync
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.timing.fit_for(slow)
+    }
+
+    /// How long a node is without a leader before it asks whether its own disk is why: many elections.
+    #[must_use]
+    pub fn patience_without_leader(&self) -> Duration {
+        self.timing.election().1 * 20
+    }
+
+    /// Whether the last sync took longer than an election has time for; then the next instance of Raft has times that fit. Votes
+    /// are synced, so that on disks that have become slow nobody is ever elected (T46).
+    #[must_use]
+    pub fn has_outgrown_its_timing(&self) -> bool {
+        let sync = self.with(|running| running.log.last_sync());
+        let sync = sync.unwrap_or_default().min(SLOWEST_SYNC);
+        let outgrown = self.timing.fit_for(sync).heartbeat() > self.fitted_timing().heartbeat();
+        if outgrown {
+            *self
+                .slow_sync
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = sync;
+        }
+        outgrown
     }
 
     /// The instance, while it runs.
@@ -375,7 +411,10 @@ impl<R: Runtime> Replica<R> {
             Machine::new(Arc::clone(&state), unseen.clone(), log.clone(), &self.place)?;
         let caught_up = machine.catch_up().await;
         caught_up.map_err(|error| StartError::Raft(error.to_string()))?;
-        let mut config = self.timing.raft_config();
+        let timing = self.fitted_timing();
+        let mut config = timing.raft_config();
+        // However slowly this disk votes: who follows it may have another one, and waits for it no longer than before.
+        config.heartbeat_interval = self.timing.raft_config().heartbeat_interval;
         // Nobody stands for election before its memory was compared (T19).
         config.enable_elect = false;
         let config = config
@@ -384,7 +423,7 @@ impl<R: Runtime> Replica<R> {
         let network = Network {
             peers: Arc::clone(&self.peers),
             log: log.clone(),
-            patience: self.timing.election().0,
+            patience: timing.election().0,
             notice_hold: self.timing.heartbeat() / 10,
         };
         let raft = NodeRaft::<R>::new(node, Arc::new(config), network, log.clone(), machine);
@@ -980,7 +1019,6 @@ impl<R: Runtime> Replica<R> {
     }
 }
 
-/// Makes certain what will be found when the stores are opened.
 /// Whether the log goes on where the state ends. The log is purged only up to what the state has made durable, so that a state
 /// which ends before has lost something, and applying the log to it would pass over what lies between.
 fn check_follows(purged: u64, state: &State) -> Result<(), StateError> {
@@ -993,6 +1031,7 @@ fn check_follows(purged: u64, state: &State) -> Result<(), StateError> {
     )))
 }
 
+/// Makes certain what will be found when the stores are opened.
 fn settle<R: Runtime>(place: &Place) -> Result<(), DatabaseError> {
     let disk = R::disk();
     LAYOUTS
