@@ -11,9 +11,7 @@ use crate::runtime::Runtime;
 use crate::state::{KeyspaceHash, ReadError, Reader, Response, StateError};
 
 fn closed() -> ReadError {
-    ReadError::State(StateError::Damaged(
-        "the state is not open at the moment".to_owned(),
-    ))
+    ReadError::State(StateError::Closed)
 }
 
 impl<R: Runtime> Backend for Inner<R> {

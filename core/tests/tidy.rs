@@ -43,10 +43,21 @@ impl Source {
             .map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
     }
 
-    /// As [`Source::code`], up to the module of unit tests: tests may do what the product may not.
+    /// As [`Source::code`], without what is only for unit tests, which may do what the product may not: the item below each
+    /// `#[cfg(test)]` that begins a line.
     fn product_code(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.code()
-            .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+        let mut in_tests = false;
+        self.code().filter(move |(_, line)| {
+            let was_in_tests = in_tests;
+            in_tests = if in_tests {
+                // An item ends where a line at the margin closes it.
+                let at_margin = !line.starts_with([' ', '#']);
+                !(at_margin && line.ends_with([';', '}']))
+            } else {
+                line.starts_with("#[cfg(test)]")
+            };
+            !was_in_tests && !in_tests
+        })
     }
 
     /// What the product's code imports: whole paths, each with the line where its `use` begins.

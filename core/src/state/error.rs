@@ -101,6 +101,9 @@ pub enum StateError {
         "state.db: {0}; nothing was changed. Keep a copy of the directory, then wipe it and join this node anew"
     )]
     Damaged(String),
+    /// Raft is being started again, or the node is a spare.
+    #[error("the state is not open at the moment")]
+    Closed,
     /// Applied entries could not be committed; an earlier error said why.
     #[error(
         "state.db: applied entries could not be committed; the log has to be applied again from the last commit on"

@@ -65,8 +65,8 @@ pub(crate) struct Settings {
     /// Remove voters that were lost for so long too [default: false]
     #[arg(long, env = "QUORATE_CLEAN_UP_VOTERS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub(crate) clean_up_voters: Option<bool>,
-    /// How often the leader shows itself, in milliseconds; the time until a dead one is replaced grows with it. More for
-    /// slow disks and long lines, the same on all nodes [default: 50]
+    /// How often the leader shows itself, in milliseconds; the time until a dead one is replaced grows with it. Longer than
+    /// the longest round trip between two members, more for slow disks, the same on all nodes [default: 50]
     #[arg(long, env = "QUORATE_HEARTBEAT_MS", value_name = "MS")]
     pub(crate) heartbeat_ms: Option<u64>,
     /// Connections of clients at a time [default: 4096]

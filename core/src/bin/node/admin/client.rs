@@ -20,11 +20,25 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Calls a node's admin service.
 pub(crate) type Client = AdminClient<Channel<TokioRuntime>>;
 
+/// A node that was started a moment ago may need so long until it can be called.
+const APPEARS_WITHIN: Duration = Duration::from_secs(2);
+const LOOKS_AGAIN: Duration = Duration::from_millis(50);
+
 /// The node whose data is in `data_dir`, if it runs.
-pub(crate) fn connect(data_dir: &Path) -> Result<Client, Failure> {
-    let path = SocketPath::open(data_dir).map_err(|error| absent(data_dir, &error))?;
-    std::os::unix::net::UnixStream::connect(path.short())
-        .map_err(|error| absent(data_dir, &error))?;
+pub(crate) async fn connect(data_dir: &Path) -> Result<Client, Failure> {
+    let deadline = tokio::time::Instant::now() + APPEARS_WITHIN;
+    let path = loop {
+        match reach(data_dir).await {
+            Ok(path) => break path,
+            Err(error) if tokio::time::Instant::now() >= deadline => {
+                return Err(absent(data_dir, &error));
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(absent(data_dir, &error));
+            }
+            Err(_) => tokio::time::sleep(LOOKS_AGAIN).await,
+        }
+    };
     let options = ChannelOptions {
         connect_timeout: CONNECT_LIMIT,
         call_timeout: ANSWER_LIMIT,
@@ -34,6 +48,12 @@ pub(crate) fn connect(data_dir: &Path) -> Result<Client, Failure> {
         rest_max: CONNECT_LIMIT,
     };
     Ok(AdminClient::new(Channel::new(SocketDial(path), options)))
+}
+
+async fn reach(data_dir: &Path) -> io::Result<SocketPath> {
+    let path = SocketPath::open(data_dir)?;
+    UnixStream::connect(path.short()).await?;
+    Ok(path)
 }
 
 fn absent(data_dir: &Path, error: &io::Error) -> Failure {
@@ -59,7 +79,7 @@ pub(crate) fn call<T>(
         .enable_all()
         .build();
     let runtime = runtime.context(Exit::Failed, "starting the runtime")?;
-    runtime.block_on(async { conversation(connect(data_dir)?).await })
+    runtime.block_on(async { conversation(connect(data_dir).await?).await })
 }
 
 /// What a script is told of a call that the node refused.
