@@ -31,6 +31,8 @@ pub struct Evidence {
     pub stuck: Option<String>,
     /// Whether it had a right not to: what was done to it is more than it promises to survive.
     pub had_a_right: bool,
+    /// Whether a client was answered after most nodes had forgotten what they promised.
+    pub answered_from_yesterday: bool,
     /// What the nodes show then, a line each.
     pub standing: String,
     /// How often each fault fired.
@@ -124,6 +126,9 @@ fn invariants(evidence: &Evidence) -> Report {
 fn liveness(scenario: &Scenario, evidence: &Evidence) -> Report {
     let must_refuse = scenario.faults == Faults::Amnesia;
     match &evidence.stuck {
+        _ if evidence.answered_from_yesterday => {
+            Report::fail("a client was answered, though most had forgotten what they promised")
+        }
         None if must_refuse => {
             Report::fail("it served, though most had forgotten what they promised")
         }
@@ -181,8 +186,9 @@ mod tests {
             panics: Vec::new(),
             stuck: None,
             had_a_right: false,
+            answered_from_yesterday: false,
             standing: String::new(),
-            fired: [("power-lost".to_owned(), 1)].into(),
+            fired: [("crash".to_owned(), 1)].into(),
         }
     }
 
@@ -257,6 +263,12 @@ mod tests {
             ..forgotten.clone()
         };
         assert_eq!(verdict("amnesia", &served), Verdict::Fail);
+        // The other one still refuses, so that the cluster does not come together; and yet two of three answered.
+        let answered = Evidence {
+            answered_from_yesterday: true,
+            ..forgotten.clone()
+        };
+        assert_eq!(verdict("amnesia", &answered), Verdict::Fail);
         let without_a_right = Evidence {
             had_a_right: false,
             ..forgotten

@@ -181,8 +181,11 @@ fn live<M: Simulator>(scenario: &Scenario, seed: Seed, world: &mut Simulation<M>
     let _ = cluster.world().spawn(CLIENTS, compacting);
     let asking = ask::<M>(scenario, seed, nodes);
     let answer = cluster.world().spawn(CLIENTS, asking);
+    let asked = cluster.world().now();
+    let mut forgotten = None;
     if scenario.faults == Faults::Amnesia {
         forget(&mut cluster, &atlas, &mut able, scenario.suffers);
+        forgotten = Some(cluster.world().now() - asked);
     } else {
         cluster.suffer(&mut plan, scenario.suffers);
         cluster.heal();
@@ -190,6 +193,9 @@ fn live<M: Simulator>(scenario: &Scenario, seed: Seed, world: &mut Simulation<M>
     let bound = scenario.calm + PATIENCE * 2;
     let history = cluster.world().until(bound, |_| answer.take());
     let history = history.unwrap_or_else(|| Err("the clients did not come back".to_owned()));
+    let answered_from_yesterday = forgotten
+        .zip(history.as_ref().ok())
+        .is_some_and(|(moment, history)| is_answered_after(history, moment));
     let stuck = cluster.converge(scenario.converges).err();
     let had_a_right = stuck
         .as_ref()
@@ -197,6 +203,7 @@ fn live<M: Simulator>(scenario: &Scenario, seed: Seed, world: &mut Simulation<M>
     let stuck = stuck.map(|reason| format!("after the heal: {reason}"));
     let mut evidence = Evidence {
         had_a_right,
+        answered_from_yesterday,
         ..evidence(&mut cluster, history, stuck)
     };
     let at_last = voting(cluster.world());
@@ -226,6 +233,7 @@ fn evidence<M: Simulator>(
             .collect(),
         stuck,
         had_a_right: false,
+        answered_from_yesterday: false,
         standing: standing.unwrap_or_default(),
         fired: fired
             .map(|(name, times)| (name.to_owned(), times))
@@ -255,6 +263,14 @@ fn forget<M: Simulator>(
         cluster.world().put_back(host, image);
         able.remove(&host);
     }
+}
+
+/// Whether anything was answered that was asked later than so long after the first question. Clients count their time from
+/// when they begin, a moment after they were told to.
+fn is_answered_after(history: &History, moment: Duration) -> bool {
+    history.clients().any(|operation| {
+        operation.is_ok() && Duration::from_nanos(operation.invoked.nanoseconds) > moment
+    })
 }
 
 /// Who votes, as the first node says.

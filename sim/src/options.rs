@@ -8,7 +8,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use quorate::raft::config::Trimming;
+use quorate::raft::config::{DEFAULT_HEARTBEAT, Trimming};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
@@ -34,6 +34,8 @@ pub struct Options {
     pub delay_most: Duration,
     /// Between these two machines so much longer, both ways.
     pub long_link: Option<(u16, u16, Duration)>,
+    /// Raft's times follow from it.
+    pub heartbeat: Duration,
     /// When logs are cut short.
     pub trimming: Trimming,
     /// Which faults exist, each with its weight against the others.
@@ -60,6 +62,7 @@ impl Options {
             delay_least: Duration::from_micros(200),
             delay_most: Duration::from_millis(2),
             long_link: None,
+            heartbeat: DEFAULT_HEARTBEAT,
             trimming: Trimming::PRODUCTION,
             faults: Vec::new(),
             fault_every: Duration::from_secs(3600),
@@ -164,6 +167,7 @@ impl Options {
             delay_least,
             delay_most,
             long_link,
+            heartbeat: DEFAULT_HEARTBEAT,
             trimming,
             ..Self::none(nodes)
         }
@@ -188,7 +192,11 @@ impl fmt::Display for Options {
             snapshot_every,
             keep,
         } = self.trimming;
-        write!(f, "snapshots={snapshot_every} keep={keep} faults=")?;
+        let heartbeat = self.heartbeat;
+        write!(
+            f,
+            "heartbeat={heartbeat:?} snapshots={snapshot_every} keep={keep} faults="
+        )?;
         for (index, (kind, weight)) in self.faults.iter().enumerate() {
             write!(
                 f,

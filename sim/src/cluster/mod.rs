@@ -94,7 +94,7 @@ impl<'world, M: Simulator> Cluster<'world, M> {
         let nodes: Vec<HostId> = (1..=options.nodes).map(HostId::new).collect();
         let registry: Registry<NodeRuntime<M>> = Arc::default();
         let desk: Desk = Arc::default();
-        let timing = Timing::default().trimmed(options.trimming);
+        let timing = Timing::new(options.heartbeat).trimmed(options.trimming);
         let machines = (1..=options.nodes + options.reserve).map(HostId::new);
         // A machine in reserve is like one of the others.
         for (host, speed) in machines.zip(options.disks.iter().cycle()) {

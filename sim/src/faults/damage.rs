@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::disk::{CrashMode, DiskFaults, Rate, Trouble};
 use crate::host::HostId;
+use crate::trace::Place;
 use crate::world::{Later, Outcome, World};
 
 /// What is destroyed, on which machine.
@@ -78,6 +79,10 @@ fn wiped<W: World + ?Sized>(world: &mut W, host: HostId, lasts: Duration) -> Out
         return crashed;
     }
     let outcome = world.wipe(host);
+    if outcome == Outcome::Installed {
+        // An operator wipes disks as well, and those count for nothing here.
+        world.count(Place::Host(host), "wiped-in-use", String::new());
+    }
     world.later(lasts, Later::Start(host));
     outcome
 }
