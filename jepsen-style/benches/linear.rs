@@ -72,6 +72,7 @@ fn name(file: &Path) -> String {
 
 fn published(criterion: &mut Criterion) {
     let Some(folder) = folder() else { return };
+    #[expect(clippy::disallowed_methods, reason = "a bench, on a real disk")]
     let mut logs: Vec<PathBuf> = std::fs::read_dir(folder.join("etcd"))
         .expect("the folder has a folder etcd")
         .map(|entry| entry.expect("a folder can be listed").path())

@@ -32,6 +32,7 @@ fn scratch(name: &str, text: &str) -> PathBuf {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test that reads its data")]
 fn every_history_gets_the_verdict_in_its_name() {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder())
         .unwrap()

@@ -22,11 +22,9 @@ use quorate::transport::{Channel, ChannelOptions, PlainDial, was_not_sent};
 use quorate_jepsen_style::client::{Answer, Client, Pending};
 use quorate_jepsen_style::generator::Ask;
 use quorate_jepsen_style::history::Value;
+use quorate_sim::cluster::CLIENT_PORT;
 use quorate_sim::host::HostId;
 use tonic::Status;
-
-/// Where nodes serve clients.
-const CLIENT_PORT: u16 = 7000;
 
 /// How long a client waits: several elections, and shorter than the faults that are to be seen through.
 const PATIENCE: Duration = Duration::from_secs(3);

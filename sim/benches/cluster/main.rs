@@ -7,13 +7,15 @@
 //! | `idle` | three nodes of which nothing is asked, for five minutes of theirs | simulated seconds in a CPU-second |
 //! | `load` | three nodes, half a minute, writes through one after the other, 256 at once | acknowledged writes in a CPU-second |
 //! | `faults` | the same under a swarm of faults, for each of three seeds | the same |
+//! | `clients` | 64 clients on a machine of their own put through etcd's API for half a minute, under each of those swarms | the same |
 //! | `start` | five nodes that were a cluster are powered on, until one leads and all are level | CPU milliseconds |
 //! | `form` | five empty machines: one makes the cluster, four join it, all five vote | CPU milliseconds |
 //! | `hundred` | a hundred empty machines become a cluster, which then idles for ten seconds | CPU seconds, and as `idle` |
 //! | `memory` | three nodes for an hour of theirs with ten writes a minute, in a process of their own | most resident memory |
 //!
-//! Production's times, real SQLite, a sync of the simulated disk takes a millisecond, a message 0.2 to 2 ms. Writes are the
-//! nodes' own commands, without a client's gRPC. CPU time is the thread's, so that a busy machine spoils little.
+//! Production's times, real SQLite, a sync of the simulated disk takes a millisecond, a message 0.2 to 2 ms. Writes of `load` and
+//! `faults` are the nodes' own commands, without a client's gRPC; those of `clients` are whole, and faults go on between them. CPU
+//! time is the thread's, so that a busy machine spoils little.
 //!
 //! TLS cannot be switched off. Its share is computed: the records that the links carried, times what a record of their mean
 //! size costs to seal and to open, which is measured first. `plain` is the figure that would be left without that. Handshakes
@@ -22,19 +24,26 @@
 mod records;
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_sim::cluster::{Cluster, in_cluster};
+use quorate::proto::etcdserverpb::PutRequest;
+use quorate::proto::etcdserverpb::kv_client::KvClient;
+use quorate::runtime::Runtime;
+use quorate::transport::{Channel, ChannelOptions, PlainDial};
+use quorate_sim::cluster::{CLIENT_PORT, Cluster, in_cluster};
 use quorate_sim::cpu::thread_cpu_time;
 use quorate_sim::faults::Schedule;
+use quorate_sim::host::HostId;
 use quorate_sim::madsim::MadsimWorld;
 use quorate_sim::options::Options;
+use quorate_sim::runtime::Simulated;
 use quorate_sim::seed::Seed;
 use quorate_sim::simulation::simulate;
 use quorate_sim::simulator::Simulator;
 use quorate_sim::trace::Keep;
 use quorate_sim::turmoil::TurmoilWorld;
-use quorate_sim::world::SimulatedTime;
+use quorate_sim::world::{Outcome, SimulatedTime, World};
 
 use crate::records::RecordCost;
 
@@ -42,6 +51,10 @@ use crate::records::RecordCost;
 const MEMORY_OF: &str = "QUORATE_SIM_MEMORY_OF";
 /// Writes that are under way at once, through one node after the other.
 const AT_ONCE: u32 = 256;
+/// Clients of `clients`, each with one put at a time.
+const CLIENTS_AT_ONCE: usize = 64;
+/// Their machine.
+const CLIENTS: HostId = HostId::new(200);
 /// How many clusters of five are formed.
 const FORMED: u64 = 4;
 /// How often each of them is started again.
@@ -112,6 +125,16 @@ impl Table {
                 });
             }
         }
+        for seed in [5, 6, 7] {
+            if self.wants(M::NAME, "clients") {
+                let (row, seed) = (format!("clients, seed {seed}"), Seed::new(seed));
+                self.three::<M>(&row, seed, Options::swarm(3, seed), |cluster| {
+                    let nodes = cluster.world().hosts();
+                    let plan = Schedule::new(&cluster.options().clone(), &nodes, seed);
+                    puts_of_clients(cluster, plan)
+                });
+            }
+        }
         if self.wants(M::NAME, "start") || self.wants(M::NAME, "form") {
             self.five::<M>();
         }
@@ -161,6 +184,7 @@ impl Table {
                 (writes, "writes / CPU s")
             };
             line::<M>(row, &spent, writes, |cpu| amount / cpu, unit);
+            cluster.assert_sound();
         });
     }
 
@@ -247,6 +271,64 @@ fn writes<M: Simulator>(cluster: &mut Cluster<'_, M>, mut plan: Option<Schedule>
         acknowledged += cluster.put_many(1 + round % 3, AT_ONCE);
     }
     acknowledged
+}
+
+/// Clients put under faults for half a simulated minute, each again as soon as it is answered.
+fn puts_of_clients<M: Simulator>(cluster: &mut Cluster<'_, M>, mut plan: Schedule) -> u32 {
+    let (nodes, world) = (cluster.world().hosts(), cluster.world());
+    world.plug(CLIENTS, Arc::new(|| Box::pin(async {})));
+    assert_eq!(world.start(CLIENTS), Outcome::Installed);
+    let putting = put_for::<Simulated<M::Substrate>>(nodes, Duration::from_secs(30));
+    let answer = world.spawn(CLIENTS, putting);
+    loop {
+        cluster.suffer(&mut plan, Duration::from_millis(200));
+        if let Some(acknowledged) = answer.take() {
+            return acknowledged;
+        }
+    }
+}
+
+/// How many puts were acknowledged to the clients of all nodes.
+async fn put_for<R: Runtime>(nodes: Vec<HostId>, time: Duration) -> u32 {
+    let end = R::now() + time;
+    let channels: Vec<Channel<R>> = nodes.into_iter().map(channel).collect();
+    let client = |number: usize| {
+        let mut kv = KvClient::new(channels[number % channels.len()].clone());
+        R::spawn(async move {
+            let mut acknowledged = 0;
+            while R::now() < end {
+                let put = PutRequest {
+                    key: format!("client{number}").into(),
+                    value: "value".into(),
+                    ..PutRequest::default()
+                };
+                match kv.put(put).await {
+                    Ok(_) => acknowledged += 1,
+                    Err(_) => R::sleep(Duration::from_millis(50)).await,
+                }
+            }
+            acknowledged
+        })
+    };
+    let clients: Vec<_> = (0..CLIENTS_AT_ONCE).map(client).collect();
+    let mut acknowledged = 0;
+    for client in clients {
+        acknowledged += client.await.unwrap_or(0);
+    }
+    acknowledged
+}
+
+fn channel<R: Runtime>(node: HostId) -> Channel<R> {
+    let options = ChannelOptions {
+        connect_timeout: Duration::from_secs(1),
+        call_timeout: Duration::from_secs(3),
+        keepalive_interval: Duration::from_secs(1),
+        keepalive_timeout: Duration::from_secs(2),
+        rest_min: Duration::from_millis(50),
+        rest_max: Duration::from_millis(500),
+    };
+    let dial = PlainDial::<R>::new(format!("{}:{CLIENT_PORT}", node.ip()));
+    Channel::new(dial, options)
 }
 
 /// An hour of three nodes with a few writes a minute, and what it takes at most.

@@ -37,6 +37,9 @@ use crate::sync::guard;
 use crate::trace::Keep;
 use crate::world::{SimulatedTime, World};
 
+/// Where each node serves clients, at its machine's address.
+pub const CLIENT_PORT: u16 = 7000;
+
 /// How long a node that did not start waits before it tries again, as a service manager would.
 const RETRY: Duration = Duration::from_millis(500);
 

@@ -15,7 +15,7 @@ use quorate::raft::config::Timing;
 use quorate::runtime::{Disk, Found, Runtime};
 
 use super::requests::PATIENCE;
-use super::{FIRST, RETRY};
+use super::{CLIENT_PORT, FIRST, RETRY};
 use crate::host::HostId;
 use crate::sync::guard;
 
@@ -135,10 +135,10 @@ fn config(host: HostId, timing: Timing) -> NodeConfig {
     NodeConfig {
         data_dir: PathBuf::from("/data"),
         name: host.to_string(),
-        listen_client: format!("{}:7000", host.ip()),
+        listen_client: format!("{}:{CLIENT_PORT}", host.ip()),
         listen_peer: peer_address(host),
         advertise_peer: vec![peer_address(host)],
-        advertise_client: vec![format!("http://{}:7000", host.ip())],
+        advertise_client: vec![format!("http://{}:{CLIENT_PORT}", host.ip())],
         failure_domain: String::new(),
         timing,
         client_access: ClientAccess::Anyone,

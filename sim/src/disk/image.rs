@@ -502,6 +502,14 @@ impl Image {
     }
 
     /// The power went, over all files and directories.
+    /// Nobody has a file open any more, and what only an open file kept is gone.
+    pub(super) fn close_all(&mut self) {
+        for file in self.files.values_mut() {
+            file.open = 0;
+        }
+        self.collect();
+    }
+
     pub(super) fn crash(&mut self, mode: CrashMode, rng: &mut SmallRng) -> Casualties {
         let mut casualties = Casualties::default();
         for file in self.files.values_mut() {

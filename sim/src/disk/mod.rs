@@ -159,6 +159,7 @@ impl Disk {
     pub fn end_process(&self) {
         let mut state = guard(&self.inner.state);
         if state.powered {
+            state.image.close_all();
             state.begin_life();
         }
     }

@@ -221,6 +221,7 @@ where
         tracing::info!(node = %node.identity().node, name, client, peer, "serving");
         let handle = node.handle();
         let (gone, failed) = tokio::select! {
+            biased;
             signal = stop.received() => {
                 tracing::info!(signal, "stopping");
                 (false, None)
@@ -266,6 +267,7 @@ impl StopSignals {
 
     async fn received(mut self) -> &'static str {
         tokio::select! {
+            biased;
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }

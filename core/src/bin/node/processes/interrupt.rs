@@ -12,6 +12,7 @@ pub(crate) async fn or_interrupted(
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     tokio::select! {
+        biased;
         done = work => done,
         _ = terminate.recv() => Err(Failure::new(Exit::Failed, "terminated")),
         _ = interrupt.recv() => Err(Failure::new(Exit::Failed, "interrupted")),
