@@ -103,6 +103,7 @@ impl Timing {
             election_timeout_max: millis(longest),
             // Bytes are bounded by the log's reads; this bounds the count for tiny entries.
             max_payload_entries: 2048,
+            // No more of a snapshot is taken, or it is not installed, for so long.
             install_snapshot_timeout: 600_000,
             snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(snapshot_every),
             // Who is further behind than the log is ever long gets a snapshot.

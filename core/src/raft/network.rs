@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -79,6 +80,22 @@ fn request<M>(message: M, timeout: Duration) -> Request<M> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
     request
+}
+
+/// How long a snapshot may take. One that stands still is given up long before.
+const LONGEST_SNAPSHOT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Ends when `taken` has not grown for `limit`, or for a little longer.
+async fn stands_still<R: Runtime>(taken: &AtomicU64, limit: Duration) {
+    let mut before = taken.load(Ordering::Relaxed);
+    loop {
+        R::sleep(limit).await;
+        let now = taken.load(Ordering::Relaxed);
+        if now == before {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// openraft backs off from a target that is unreachable, and retries at once after other failures.
@@ -164,17 +181,18 @@ impl<R: Runtime> Sender<R> {
     }
 }
 
-/// The head, then the chunks as they are read. A read error ends the stream early, and the receiver, which finds no end
+/// The head, then the chunks as they are read; counts those that were `taken`. A read error ends the stream early, and the receiver, which finds no end
 /// mark, discards what it has.
 fn snapshot_parts<R: Runtime>(
     head: peer::SnapshotHead,
     outgoing: Outgoing,
+    taken: Arc<AtomicU64>,
 ) -> impl Stream<Item = peer::SnapshotRequest> + Send + 'static {
     let part = |part| peer::SnapshotRequest { part: Some(part) };
     let head = part(snapshot_request::Part::Head(head));
-    futures_util::stream::unfold(
-        (Some(head), Some(outgoing)),
-        move |(head, outgoing)| async move {
+    futures_util::stream::unfold((Some(head), Some(outgoing)), move |(head, outgoing)| {
+        taken.fetch_add(1, Ordering::Relaxed);
+        async move {
             if let Some(head) = head {
                 return Some((head, (None, outgoing)));
             }
@@ -189,8 +207,8 @@ fn snapshot_parts<R: Runtime>(
                     None
                 }
             }
-        },
-    )
+        }
+    })
 }
 
 impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
@@ -310,14 +328,20 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
             return Err(StreamingError::Unreachable(Unreachable::new(&lost)));
         }
         stumble!(R, "buggify/snapshot.opened");
-        let parts = snapshot_parts::<R>(self.snapshot_head(&vote, outgoing.applied()), outgoing);
+        let taken = Arc::new(AtomicU64::new(0));
+        let head = self.snapshot_head(&vote, outgoing.applied());
+        let parts = snapshot_parts::<R>(head, outgoing, Arc::clone(&taken));
         let sent = self
             .client
-            .install_snapshot(request(parts, option.hard_ttl()));
+            .install_snapshot(request(parts, LONGEST_SNAPSHOT));
         let answer = tokio::select! {
             biased;
             closed = cancel => return Err(closed.into()),
             answer = sent => answer.map_err(|status| StreamingError::Unreachable(Unreachable::new(&status)))?,
+            () = stands_still::<R>(&taken, option.hard_ttl()) => {
+                let stalled = io::Error::new(io::ErrorKind::TimedOut, "the snapshot stands still");
+                return Err(StreamingError::Unreachable(Unreachable::new(&stalled)));
+            }
         };
         let answered = convert::required_vote(answer.get_ref().vote.as_ref());
         let answered =
@@ -358,5 +382,31 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Sender<R> {
             expected: *transfer.from_leader(),
             actual,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::tokio::TokioRuntime;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_on_does_not_stand_still() {
+        let (taken, limit) = (AtomicU64::new(0), Duration::from_secs(600));
+        let still = stands_still::<TokioRuntime>(&taken, limit);
+        let goes_on = async {
+            for _ in 0..100 {
+                TokioRuntime::sleep(limit / 2).await;
+                taken.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = still => panic!("it went on for all the time"),
+            () = goes_on => {}
+        }
+        let waited =
+            timeout::<TokioRuntime, _>(limit * 3, stands_still::<TokioRuntime>(&taken, limit));
+        assert!(waited.await.is_ok(), "nothing is taken any more");
     }
 }
