@@ -127,6 +127,29 @@ fn overwrite(path: &Path, content: &[u8]) {
 }
 
 #[test]
+fn each_line_of_a_json_log_is_an_object_with_its_time_level_and_message() {
+    let place = Place::new();
+    let path = place.parent.path().join("log");
+    let log = fs::File::create(&path).expect("a log");
+    let mut command = place.command(&["start"]);
+    let node = Process::start(command.stdout(Stdio::null()).stderr(log));
+    eventually("the node serves", || place.status().status.success());
+    assert_eq!(node.stop(), Some(0));
+    let log = fs::read_to_string(&path).expect("text");
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    for line in &lines {
+        let has = |part: &str| line[part].is_string();
+        assert!(has("timestamp") && has("level"), "{line}");
+        assert!(line["fields"]["message"].is_string(), "{line}");
+    }
+    let says = |word: &str| lines.iter().any(|line| line["fields"]["message"] == word);
+    assert!(says("serving") && says("stopping"), "{log}");
+}
+
+#[test]
 fn twenty_kills_under_load_lose_nothing_that_was_acknowledged() {
     let place = Place::new();
     let mut command = quorate(&[

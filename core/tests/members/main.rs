@@ -72,6 +72,22 @@ fn three_lines_make_a_highly_available_cluster_and_status_tells_the_truth() {
 }
 
 #[test]
+fn a_leader_that_is_told_to_stop_hands_over() {
+    let names = ["a", "b", "c"];
+    let mut world = World::cluster(&names);
+    let status = world.status("a");
+    let leads = |name: &&&str| node(&status, name)["id"] == status["leader"];
+    let leader = names.iter().find(leads).expect("one leads");
+    assert_eq!(world.stop(leader), Some(0));
+    let said = "leadership handed over";
+    assert_eq!(world.logged(leader, &[said]), 1);
+    for name in names.iter().filter(|name| *name != leader) {
+        put(&world, name, "key", name);
+        assert_eq!(get(&world, name, "key").as_deref(), Some(*name));
+    }
+}
+
+#[test]
 fn a_standby_votes_in_place_of_a_lost_voter() {
     let mut world = World::cluster(&["a", "b", "c", "d", "e"]);
     world.join("f", "a", &[]);

@@ -4,7 +4,7 @@ use super::writer::PREFIX;
 use crate::client::{Channel, Endpoint};
 use crate::exit::{Context, Exit, Failure};
 use prost::Message;
-use quorate::proto::etcdserverpb::RangeRequest;
+use quorate::proto::etcdserverpb::{HashKvRequest, RangeRequest};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(super) struct Content {
     /// The demonstration's own keys with their values.
     pub(super) keys: BTreeMap<String, String>,
     pub(super) revision: i64,
-    /// Of every key with its value, revisions, version and lease, in order.
+    /// Of every key with its value, revisions, version and lease, in order, and of all history.
     pub(super) digest: String,
 }
 
@@ -27,7 +27,8 @@ impl Content {
     /// once that has caught up with everything that was acknowledged.
     pub(super) async fn read(endpoint: &Endpoint) -> Result<Self, Failure> {
         let what = format!("reading back from {endpoint}");
-        let mut kv = Channel::connect(endpoint).await?.kv();
+        let channel = Channel::connect(endpoint).await?;
+        let mut kv = channel.kv();
         let mut keys = BTreeMap::new();
         let mut hash = Sha256::new();
         let mut request = RangeRequest {
@@ -60,6 +61,11 @@ impl Content {
                 break;
             }
         }
+        let revision = request.revision;
+        let mut maintenance = channel.maintenance();
+        let history = maintenance.hash_kv(HashKvRequest { revision }).await;
+        let history = history.context(Exit::Failed, &what)?.into_inner();
+        hash.update(history.hash.to_be_bytes());
         let digest = hash
             .finalize()
             .iter()
@@ -68,7 +74,7 @@ impl Content {
             .collect();
         Ok(Self {
             keys,
-            revision: request.revision,
+            revision,
             digest,
         })
     }
