@@ -8,6 +8,9 @@
 use std::process::{Command, Output};
 
 use quorate_reports::{RunReport, Verdict, json};
+use quorate_scenarios::{WorldName, catalog, run};
+use quorate_sim::seed::Seed;
+use quorate_sim::trace::Keep;
 
 fn chaos(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_chaos"))
@@ -123,6 +126,30 @@ fn failure_of_the_harness_ends_with_3() {
     assert_eq!(told.verdict, Verdict::NotRun);
     assert!(told.reason.contains("/nonexistent"), "{}", told.reason);
     assert_eq!(told.repeat, "chaos run smoke --seed 1 --world madsim");
+}
+
+/// Clients, faults, members that come and go and all, in two processes of which neither knows the other.
+#[test]
+fn another_process_runs_the_same() {
+    for (scenario, seed) in [("swarm", 11), ("swarm", 12), ("roles", 5)] {
+        for (name, world) in [
+            ("madsim", WorldName::Madsim),
+            ("turmoil", WorldName::Turmoil),
+        ] {
+            let found = catalog::find(scenario).expect("it is in the catalog");
+            let here = run(found, Seed::new(seed), world, Keep::Last(1)).report;
+            let seed = seed.to_string();
+            let there = chaos(&[
+                "run", scenario, "--seed", &seed, "--world", name, "-o", "json",
+            ]);
+            let there = report(&there);
+            assert_eq!(
+                (here.trace_digest, here.trace_events),
+                (there.trace_digest, there.trace_events),
+                "{scenario} {seed} on {name}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -136,8 +136,9 @@ macro_rules! scenarios {
 
 scenarios![smoke, partitions, crash, roles, damage, rot, amnesia, swarm];
 
-/// Those between them have crashes, cuts, members that come and go, machines that are replaced, and what a swarm draws.
-const REPEATED: [&str; 5] = ["crash", "partitions", "roles", "damage", "swarm"];
+/// Those between them have crashes, cuts, members that come and go, machines that are replaced, disks that lie, and what a swarm
+/// draws.
+const REPEATED: [&str; 6] = ["crash", "partitions", "roles", "damage", "rot", "swarm"];
 
 #[test]
 fn same_seed_is_the_same_run_and_the_same_history_on_madsim() {
