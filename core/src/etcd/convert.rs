@@ -5,7 +5,7 @@ use tonic::Status;
 use super::{Backend, EtcdError};
 use crate::ids::Revision;
 use crate::proto::etcdserverpb::ResponseHeader;
-use crate::state::{ReadError, Rejection};
+use crate::state::{ReadError, Rejection, StateError};
 
 /// The head of an answer at `revision`.
 pub(super) fn header<B: Backend>(backend: &B, revision: Revision) -> Option<ResponseHeader> {
@@ -48,6 +48,8 @@ pub(super) fn rejected(rejection: &Rejection) -> Status {
 pub(super) fn read_failed(error: ReadError) -> Status {
     match error {
         ReadError::Rejected(rejection) => rejected(&rejection),
+        // For as long as Raft is being started again; another node can answer.
+        ReadError::State(StateError::Closed) => EtcdError::Stopped.into(),
         // The node is about to stop for the same reason; another one can answer.
         ReadError::State(error) => {
             tracing::error!(%error, "a read failed");

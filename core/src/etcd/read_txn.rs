@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 
 use bytes::Bytes;
+use prost::Message as _;
 use tonic::Status;
 
 use super::backend::Backend;
@@ -50,6 +51,10 @@ pub(super) fn consistency(request: &TxnRequest) -> Option<Consistency> {
     }
 }
 
+/// No more ranges are read once those before have so many bytes: 128 times the whole keyspace fit into a small request.
+const LONGEST_ANSWER: usize = 64 << 20;
+const TOO_LONG: &str = "etcdserver: the answer to the transaction is too long";
+
 /// How often a transaction begins again because its revision was compacted away under it.
 const ATTEMPTS: usize = 8;
 
@@ -65,7 +70,9 @@ pub(super) async fn serve<B: Backend>(
         let revision = revision(backend).await.map_err(read_failed)?;
         match at(backend, &request, revision).await {
             Err(ReadError::Rejected(Rejection::Compacted)) if !asks_for_old(&request) => {}
-            answer => return answer.map_err(read_failed),
+            Ok(None) => return Err(Status::resource_exhausted(TOO_LONG)),
+            Ok(Some(answer)) => return Ok(answer),
+            Err(error) => return Err(read_failed(error)),
         }
     }
     Err(EtcdError::Compacted.into())
@@ -91,11 +98,12 @@ async fn revision<B: Backend>(backend: &B) -> Result<Revision, ReadError> {
     ))
 }
 
+/// The answer as of a revision; none when it is longer than [`LONGEST_ANSWER`].
 async fn at<B: Backend>(
     backend: &B,
     request: &TxnRequest,
     revision: Revision,
-) -> Result<TxnResponse, ReadError> {
+) -> Result<Option<TxnResponse>, ReadError> {
     let mut succeeded = true;
     for compare in &request.compare {
         if !holds(backend, compare, revision).await? {
@@ -108,18 +116,22 @@ async fn at<B: Backend>(
     } else {
         &request.failure
     };
-    let mut responses = Vec::with_capacity(branch.len());
+    let (mut responses, mut bytes) = (Vec::with_capacity(branch.len()), 0);
     for range_request in branch.iter().filter_map(as_range) {
+        if bytes > LONGEST_ANSWER {
+            return Ok(None);
+        }
         let response = range(backend, range_request.clone(), revision).await?;
+        bytes += response.encoded_len();
         responses.push(ResponseOp {
             response: Some(Response::ResponseRange(response)),
         });
     }
-    Ok(TxnResponse {
+    Ok(Some(TxnResponse {
         header: header(backend, revision),
         succeeded,
         responses,
-    })
+    }))
 }
 
 fn as_range(operation: &RequestOp) -> Option<&RangeRequest> {

@@ -591,8 +591,18 @@ mod tests {
         };
         let read_all = Body::Txn(TxnRequest {
             success: vec![RequestOp {
-                request: Some(request_op::Request::RequestRange(everything)),
+                request: Some(request_op::Request::RequestRange(everything.clone())),
             }],
+            ..TxnRequest::default()
+        });
+        let read = |_| RequestOp {
+            request: Some(request_op::Request::RequestRange(everything.clone())),
+        };
+        let write = RequestOp {
+            request: Some(request_op::Request::RequestPut(put(9))),
+        };
+        let read_all_often = Body::Txn(TxnRequest {
+            success: std::iter::once(write).chain((0..100).map(read)).collect(),
             ..TxnRequest::default()
         });
         let mut digests = Vec::new();
@@ -611,7 +621,11 @@ mod tests {
                 assert_eq!(lengths, [10]);
                 assert!(parts.iter().flatten().all(|answer| *answer == 0));
             }
-            assert_eq!(state.applied().log_id.unwrap().index, 14);
+            // What is too much to be told is done all the same.
+            let weights = in_parts(&mut state, 15, vec![read_all_often.clone()], heard).concat();
+            assert!(weights[0] < 1_000, "{weights:?}");
+            assert_eq!(state.revision().0, 6);
+            assert_eq!(state.applied().log_id.unwrap().index, 15);
             state.commit_held().unwrap();
             digests.push(state.snapshots().digest().unwrap());
         }

@@ -347,7 +347,10 @@ impl<R: Runtime> Shared<R> {
             {
                 left -= 1;
                 answer(match written {
-                    Ok(written) => Ok(written.response),
+                    Ok(written) => match written.response {
+                        Response::Untold => Err(ProposeError::Unknown),
+                        response => Ok(response),
+                    },
                     // The one variant that means "not appended". LogEntryDiscarded also names a leader, but means
                     // "perhaps committed".
                     Err(ClientWriteError::ForwardToLeader(forward)) => {

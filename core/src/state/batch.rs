@@ -248,7 +248,12 @@ impl Change<'_, '_> {
             }
             Body::Txn(request) => {
                 validate::txn(request)?;
-                Ok(Response::Txn(self.txn(request)?))
+                let response = self.txn(request)?;
+                Ok(if self.is_untold() {
+                    Response::Untold
+                } else {
+                    Response::Txn(response)
+                })
             }
             Body::LeaseGrant(request) => Ok(Response::LeaseGrant(self.grant(request)?)),
             Body::LeaseRevoke(request) => Ok(Response::LeaseRevoke(self.revoke(log_id, request)?)),

@@ -51,6 +51,10 @@ impl From<rusqlite::Error> for Failure {
 /// Deletes are looked up in pages, so that a delete of everything needs no memory for it.
 const DELETE_PAGE: usize = 512;
 
+/// A transaction reads no more to answer with, once it has so many bytes: small requests could otherwise ask for the whole
+/// keyspace a thousand times over, all of which would have to be in memory at once.
+const LONGEST_ANSWER: usize = 64 << 20;
+
 /// Room that a revision keeps beside what a transaction finds and deletes: for its puts, and for the deletes of what it put
 /// itself. It puts no key twice.
 const OWN: i64 = 2 * NESTED_OPERATIONS as i64;
@@ -62,6 +66,10 @@ pub(super) struct Change<'b, 'c> {
     pub(super) mark: &'b mut Mark,
     listening: Listening,
     hearing: Hearing,
+    /// Bytes that a transaction has read to answer with.
+    answered: usize,
+    /// More than [`LONGEST_ANSWER`] was to be read, and was not.
+    left_out: bool,
     changes: i64,
     events: Vec<Event>,
 }
@@ -78,13 +86,29 @@ impl<'b, 'c> Change<'b, 'c> {
             mark,
             listening,
             hearing,
+            answered: 0,
+            left_out: false,
             changes: 0,
             events: Vec::new(),
         }
     }
 
-    pub(super) fn is_heard(&self) -> bool {
-        self.hearing == Hearing::Somebody
+    /// Whether what is about to be read will be told.
+    pub(super) fn is_heard(&mut self) -> bool {
+        let is_heard = self.hearing == Hearing::Somebody;
+        let fits = self.answered <= LONGEST_ANSWER;
+        self.left_out |= is_heard && !fits;
+        is_heard && fits
+    }
+
+    /// So many bytes more are in the answer of a transaction.
+    pub(super) fn has_answered(&mut self, bytes: usize) {
+        self.answered += bytes;
+    }
+
+    /// Whether something of a transaction's answer was left out, because it was too long.
+    pub(super) fn is_untold(&self) -> bool {
+        self.left_out
     }
 
     /// The revision as an operation within the change sees it.

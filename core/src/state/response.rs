@@ -21,6 +21,8 @@ pub enum Response {
     DeleteRange(DeleteRangeResponse),
     /// A transaction took one of its branches.
     Txn(TxnResponse),
+    /// A transaction took one of its branches, and what it read is too much to be told.
+    Untold,
     /// History up to a revision is gone for readers.
     Compact(CompactionResponse),
     /// A lease exists now.

@@ -6,6 +6,8 @@
 
 use std::cmp::Ordering;
 
+use prost::Message as _;
+
 use super::change::{Change, Failure};
 use super::error::{ReadError, Rejection, StateError};
 use super::keyspace::Newest;
@@ -117,6 +119,13 @@ impl Change<'_, '_> {
                 }
                 None => unreachable!("an empty operation does not pass validation"),
             };
+            self.has_answered(match &response {
+                Response::ResponseRange(response) => response.encoded_len(),
+                Response::ResponsePut(response) => response.encoded_len(),
+                Response::ResponseDeleteRange(response) => response.encoded_len(),
+                // What is in it has been counted.
+                Response::ResponseTxn(_) => 0,
+            });
             responses.push(ResponseOp {
                 response: Some(response),
             });

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(super) struct Answers {
     patience: Duration,
     unread: Duration,
     bytes: Arc<Semaphore>,
+    /// Bytes of answers for which there is no room yet. They are in memory as well, not even encoded.
+    roomless: AtomicUsize,
     waiting: Mutex<Waiting>,
 }
 
@@ -51,6 +54,7 @@ impl Answers {
             patience: bounds.patience,
             unread: bounds.unread,
             bytes: Arc::new(Semaphore::new(bounds.answers)),
+            roomless: AtomicUsize::new(0),
             waiting: Mutex::default(),
         }
     }
@@ -95,6 +99,7 @@ impl Answers {
     ) -> Result<Room, Status> {
         let bytes = length.min(self.total);
         let permits = u32::try_from(bytes).expect("the budget is megabytes");
+        let _queued = Queued::new(&self.roomless, bytes, self.total)?;
         let mut taking = pin!(Arc::clone(&self.bytes).acquire_many_owned(permits));
         let half = Some(self.patience / 2);
         let permit = match within::<R, _>(half, taking.as_mut()).await {
@@ -140,6 +145,30 @@ impl Answers {
     }
 }
 
+/// Bytes of an answer that waits for room.
+struct Queued<'a> {
+    roomless: &'a AtomicUsize,
+    bytes: usize,
+}
+
+impl<'a> Queued<'a> {
+    /// One answer may always wait, others as long as all that do are no more than `most`.
+    fn new(roomless: &'a AtomicUsize, bytes: usize, most: usize) -> Result<Self, EtcdError> {
+        let before = roomless.fetch_add(bytes, Ordering::Relaxed);
+        let queued = Self { roomless, bytes };
+        if before > 0 && before + bytes > most {
+            return Err(EtcdError::TooManyRequests);
+        }
+        Ok(queued)
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.roomless.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// Room for one answer; given back when it is dropped.
 struct Room {
     _permit: OwnedSemaphorePermit,
@@ -163,5 +192,24 @@ struct Kept {
 impl AsRef<[u8]> for Kept {
     fn as_ref(&self) -> &[u8] {
         &self.buffer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_answers_wait_for_room() {
+        let roomless = AtomicUsize::new(0);
+        let queue = |bytes| Queued::new(&roomless, bytes, 100);
+        let large = queue(100).expect("one always may");
+        assert!(queue(1).is_err(), "with the other one that is too much");
+        drop(large);
+        let waiting = [queue(40), queue(60)];
+        assert!(waiting.iter().all(Result::is_ok));
+        assert!(queue(1).is_err());
+        drop(waiting);
+        assert_eq!(roomless.load(Ordering::Relaxed), 0);
     }
 }

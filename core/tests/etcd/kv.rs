@@ -89,6 +89,27 @@ async fn transaction_creates_once_and_then_shows_what_is_there() {
     assert_eq!(range.kvs[0].value, "value");
 }
 
+/// Small requests could ask for a large value as often as a transaction has operations.
+#[tokio::test]
+async fn transaction_that_reads_too_much_is_refused() {
+    let served = Served::start().await;
+    let mut kv = kv(&served);
+    let large = PutRequest {
+        value: vec![1; 1 << 20].into(),
+        ..put("key", "")
+    };
+    kv.put(large).await.unwrap();
+    let reads = |count| {
+        let read = operation(RequestRange(get("key")));
+        txn(Vec::new(), vec![read; count], Vec::new())
+    };
+    let few = kv.txn(reads(3)).await.unwrap().into_inner();
+    assert_eq!(few.responses.len(), 3);
+    let status = kv.txn(reads(100)).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert!(status.message().contains("too long"), "{status:?}");
+}
+
 /// Answers that transactions give through the log, with a put to a key of its own added so that they must, and without
 /// it, as a read.
 async fn both_ways(kv: &mut Kv, request: TxnRequest) -> (TxnResponse, TxnResponse) {

@@ -391,7 +391,7 @@ fn role(word: &str) -> Role {
 
 fn show(response: &Response) -> String {
     match response {
-        Response::Blank => String::new(),
+        Response::Blank | Response::Untold => String::new(),
         Response::Put(response) => show_put(response),
         Response::DeleteRange(response) => show_delete(response),
         Response::Txn(response) => {
