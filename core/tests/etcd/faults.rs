@@ -1,8 +1,10 @@
 //! What clients hear when the cluster is in trouble.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quorate::etcd::{BarrierError, EtcdError, ProposeError};
+use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 
 use super::*;
@@ -101,4 +103,28 @@ async fn caller_that_requires_a_leader_gets_an_error_without_one() {
         .insert("hasleader", "true".parse().unwrap());
     let status = kv.range(demanding).await.unwrap_err();
     assert_eq!(said(&status), (Code::Unavailable, "etcdserver: no leader"));
+}
+
+/// Small requests are counted as requests: those of thousands of connections together would have no bound.
+#[tokio::test]
+async fn more_requests_than_are_served_at_a_time_are_refused() {
+    let served = Served::at_most(2).await;
+    let gate = Arc::new(Semaphore::new(0));
+    served.node.weather().gate = Some(Arc::clone(&gate));
+    let ask = || {
+        let mut kv = kv(&served);
+        tokio::spawn(async move { kv.range(get("key")).await })
+    };
+    let waiting = [ask(), ask()];
+    while served.node.barriers.load(Ordering::SeqCst) < 2 {
+        tokio::task::yield_now().await;
+    }
+    let refused = kv(&served).range(get("key")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    assert_eq!(refused.message(), "etcdserver: too many requests");
+    gate.add_permits(2);
+    for answer in waiting {
+        answer.await.unwrap().unwrap();
+    }
+    kv(&served).range(get("key")).await.unwrap();
 }

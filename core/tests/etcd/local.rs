@@ -20,6 +20,7 @@ use quorate::state::{self, Durability, KeyspaceHash, ReadError, Reader, Response
 use quorate::transport::{
     Channel, ChannelOptions, Guests, Http1, Plain, PlainDial, ServerOptions, serve,
 };
+use tokio::sync::Semaphore;
 
 pub(crate) type R = TokioRuntime;
 
@@ -32,6 +33,8 @@ pub(crate) const TERM: Term = Term(7);
 pub(crate) struct Weather {
     pub(crate) propose: Option<ProposeError>,
     pub(crate) barrier: Option<BarrierError>,
+    /// Reads wait here, if it is set.
+    pub(crate) gate: Option<Arc<Semaphore>>,
     pub(crate) leader: Option<NodeId>,
     pub(crate) alarms: Vec<AlarmMember>,
     pub(crate) learner: bool,
@@ -61,6 +64,7 @@ impl Local {
             weather: Mutex::new(Weather {
                 propose: None,
                 barrier: None,
+                gate: None,
                 leader: Some(NODE),
                 alarms: Vec::new(),
                 learner: false,
@@ -98,6 +102,10 @@ impl Backend for Local {
 
     async fn read_barrier(&self) -> Result<(), BarrierError> {
         self.barriers.fetch_add(1, Ordering::SeqCst);
+        let gate = self.weather().gate.clone();
+        if let Some(gate) = gate {
+            drop(gate.acquire().await.unwrap());
+        }
         self.weather().barrier.map_or(Ok(()), Err)
     }
 
@@ -183,10 +191,16 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start() -> Self {
+        Self::at_most(1_000).await
+    }
+
+    /// Serves so many requests at a time.
+    pub(crate) async fn at_most(requests: usize) -> Self {
         let node = Local::new();
         let listener = R::listen("127.0.0.1:0").await.unwrap();
         let address = listener.local_address();
-        let api = Arc::new(ClientApi::<R, _>::new(Arc::clone(&node)));
+        let api = ClientApi::<R, _>::of_at_most(requests, Arc::clone(&node));
+        let api = Arc::new(api);
         let options = ServerOptions {
             name: "client",
             max_connections: 1000,
