@@ -124,11 +124,14 @@ impl<R: Runtime> Driver<R> {
         let facts: Vec<_> = members
             .iter()
             .filter_map(|member| {
-                let signer = if watch.signers.contains(&NodeId(member.id)) {
-                    Signer::Held
+                let node = NodeId(member.id);
+                // Of itself the leader knows it at once.
+                let holds = if node == sight.facts.leader {
+                    self.node.authority().is_some()
                 } else {
-                    Signer::Missing
+                    watch.signers.contains(&node)
                 };
+                let signer = if holds { Signer::Held } else { Signer::Missing };
                 MemberFacts::from_stored(member, signer)
             })
             .collect();
@@ -155,10 +158,24 @@ impl<R: Runtime> Driver<R> {
                 }
             },
         };
+        let demoted: Vec<NodeId> = match &step {
+            Step::ChangeRoles(change) => {
+                let roles = change.roles.iter();
+                let demoted = roles.filter(|(_, role)| **role != Role::Voter);
+                demoted.map(|(node, _)| *node).collect()
+            }
+            _ => Vec::new(),
+        };
         // Without a quorum a step would be waited for without end, and the status stay what it was.
         let limit = self.replica.timing().request_timeout();
         let carried_out = timeout::<R, _>(limit, self.carry_out(step, &members, &sight)).await;
         let outcome = carried_out.unwrap_or_else(|_| Err("it takes too long".to_owned()));
+        if let Some(watch) = &mut self.watch {
+            // Each of them deletes the key now, whatever it said before.
+            for node in demoted {
+                watch.signers.remove(&node);
+            }
+        }
         if let Err(error) = outcome {
             tracing::warn!(%error, "the step did not succeed; the next round looks again");
         }

@@ -23,16 +23,16 @@ pub enum Step {
     FinishJoint,
     /// One log entry that changes the member table and Raft's membership together.
     ChangeRoles(RoleChange),
-    /// The leader is to lose its vote: another voter leads first.
+    /// The leader is to lose its vote, or lacks what a leader needs: another voter leads first.
     TransferLeadership {
         /// The voter that should lead.
         to: NodeId,
         /// What the transfer prepares.
         why: Why,
     },
-    /// Give this standby the signing key; it cannot be promoted without.
+    /// Give this node the signing key. A standby cannot be promoted without.
     HandOverSigner {
-        /// The standby.
+        /// The node.
         to: NodeId,
     },
     /// Remove these spares from the cluster for good, in one batch.
@@ -74,6 +74,8 @@ pub enum Why {
     SpreadCopies,
     /// There are more standbys than wanted, or one that should not hold data.
     RetireStandby(NodeId),
+    /// Another voter holds the signing key, and the leader does not.
+    SignerElsewhere,
 }
 
 /// Why there is no step. What comes with it is for people; nothing decides by it.
@@ -161,6 +163,7 @@ impl fmt::Display for Why {
             Self::ReplaceStandby(node) => write!(f, "replace standby {node}"),
             Self::SpreadCopies => f.write_str("a copy in another failure domain"),
             Self::RetireStandby(node) => write!(f, "standby {node} gives its copy up"),
+            Self::SignerElsewhere => f.write_str("it holds the signing key"),
         }
     }
 }
@@ -176,9 +179,10 @@ impl fmt::Display for Step {
                 }
                 write!(f, " ({})", change.why)
             }
-            Self::TransferLeadership { to, why } => {
-                write!(f, "leadership goes to {to} (then: {why})")
-            }
+            Self::TransferLeadership { to, why } => match why {
+                Why::SignerElsewhere => write!(f, "leadership goes to {to} ({why})"),
+                _ => write!(f, "leadership goes to {to} (then: {why})"),
+            },
             Self::HandOverSigner { to } => write!(f, "the signing key goes to {to}"),
             Self::Remove { nodes } => {
                 f.write_str("remove")?;

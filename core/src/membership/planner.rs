@@ -2,7 +2,7 @@
 //!
 //! The planner is asked again after each step, so it never looks two steps ahead. What keeps it from going round in circles is
 //! that every step lowers one of these, in this order, and raises none before it: the distance of the number of voters from what
-//! is wanted; voters that are lost or leaving; how crowded the voters' failure domains are; the same two for standbys; members on
+//! is wanted; voters that are lost or leaving; voters without the signing key; how crowded the voters' failure domains are; the same two for standbys; members on
 //! their way out. The tests walk random fleets until nothing changes and would meet a circle.
 //!
 //! [`Planner::plan`] reads top to bottom as the order of precedence. Each duty answers with a step, or notes why it cannot
@@ -131,10 +131,12 @@ impl<'a> Planner<'a> {
     fn plan(mut self) -> Plan {
         self.note_silent_voter();
         let step = self
-            .shrink()
+            .lead_with_signer()
+            .or_else(|| self.shrink())
             .or_else(|| self.replace_voter())
             .or_else(|| self.grow())
             .or_else(|| self.drop_lost())
+            .or_else(|| self.share_signer())
             .or_else(|| self.spread_voters())
             .or_else(|| self.retire_standby())
             .or_else(|| self.replace_standby())
@@ -145,6 +147,42 @@ impl<'a> Planner<'a> {
             Some(step) => Plan::Step(step),
             None => Plan::Wait(self.notes.into_iter().next().unwrap_or(Reason::Settled)),
         }
+    }
+
+    // ---- the signing key
+
+    /// A leader without the signing key lets nobody in, renews no certificate and promotes nobody: one that holds it leads. A voter
+    /// may be without, since who promoted it may have taken it to hold the key that it had just given up.
+    fn lead_with_signer(&mut self) -> Option<Step> {
+        if self.leader_holds_signer() {
+            return None;
+        }
+        let holder = self
+            .fleet
+            .with_role(Role::Voter)
+            .filter(|seat| seat.signer == Signer::Held && seat.counts())
+            .min_by_key(|seat| (seat.flaps, seat.id))?;
+        Some(Step::TransferLeadership {
+            to: holder.id,
+            why: Why::SignerElsewhere,
+        })
+    }
+
+    /// A voter without the signing key gets it: the others may be lost.
+    fn share_signer(&mut self) -> Option<Step> {
+        if !self.leader_holds_signer() {
+            return None;
+        }
+        let without = self
+            .fleet
+            .with_role(Role::Voter)
+            .find(|seat| seat.signer == Signer::Missing && seat.counts())?;
+        Some(Step::HandOverSigner { to: without.id })
+    }
+
+    fn leader_holds_signer(&self) -> bool {
+        let leader = self.fleet.seat(self.fleet.leader);
+        leader.is_some_and(|seat| seat.signer == Signer::Held)
     }
 
     // ---- voters

@@ -21,6 +21,9 @@ use super::limits::{Bounds, HEAD, UNCOUNTED_BYTES};
 use crate::etcd::EtcdError;
 use crate::runtime::{Instant, Runtime};
 
+/// So many times the budget may wait for it: answers that were read while there was room for them.
+const ROOMLESS: usize = 4;
+
 /// Bytes of answers, over all connections.
 #[derive(Debug)]
 pub(super) struct Answers {
@@ -99,7 +102,7 @@ impl Answers {
     ) -> Result<Room, Status> {
         let bytes = length.min(self.total);
         let permits = u32::try_from(bytes).expect("the budget is megabytes");
-        let _queued = Queued::new(&self.roomless, bytes, self.total)?;
+        let _queued = Queued::new(&self.roomless, bytes, self.total * ROOMLESS)?;
         let mut taking = pin!(Arc::clone(&self.bytes).acquire_many_owned(permits));
         let half = Some(self.patience / 2);
         let permit = match within::<R, _>(half, taking.as_mut()).await {

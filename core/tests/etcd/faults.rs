@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quorate::etcd::{BarrierError, EtcdError, ProposeError};
+use quorate::runtime::Runtime as _;
 use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 
@@ -113,7 +114,7 @@ async fn more_requests_than_are_served_at_a_time_are_refused() {
     served.node.weather().gate = Some(Arc::clone(&gate));
     let ask = || {
         let mut kv = kv(&served);
-        tokio::spawn(async move { kv.range(get("key")).await })
+        R::spawn(async move { kv.range(get("key")).await })
     };
     let waiting = [ask(), ask()];
     while served.node.barriers.load(Ordering::SeqCst) < 2 {

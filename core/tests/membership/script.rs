@@ -22,6 +22,7 @@ pub(crate) fn execute(world: &mut World, words: &[&str]) -> String {
         ["leaving", ids @ ..] => each(world, ids, |node| node.facts.duty = Duty::Leaving),
         ["spare-only", ids @ ..] => each(world, ids, |node| node.facts.duty = Duty::SpareOnly),
         ["signer", ids @ ..] => each(world, ids, |node| node.facts.signer = Signer::Held),
+        ["no-signer", ids @ ..] => each(world, ids, |node| node.facts.signer = Signer::Missing),
         ["no-hand-over"] => {
             world.manual_signers = true;
             String::new()

@@ -64,7 +64,7 @@ async fn large_messages_wait_for_one_another_and_all_are_answered() {
     let channel = channel(&server);
     let value = vec![7; 99_000];
     // Two fit into the budget at a time.
-    let calls: Vec<_> = (0..20)
+    let calls: Vec<_> = (0..9)
         .map(|_| (channel.clone(), value.clone()))
         .map(|(channel, value)| in_background(async move { echo(&channel, &value).await }))
         .collect();
