@@ -2,8 +2,8 @@
 //!
 //! The planner is asked again after each step, so it never looks two steps ahead. What keeps it from going round in circles is
 //! that every step lowers one of these, in this order, and raises none before it: the distance of the number of voters from what
-//! is wanted; voters that are lost or leaving; voters without the signing key; how crowded the voters' failure domains are; the same two for standbys; members on
-//! their way out. The tests walk random fleets until nothing changes and would meet a circle.
+//! is wanted; voters that are lost or leaving; voters without the signing key; how crowded the voters' failure domains are; the
+//! same two for standbys; members on their way out. The tests walk random fleets until nothing changes and would meet a circle.
 //!
 //! [`Planner::plan`] reads top to bottom as the order of precedence. Each duty answers with a step, or notes why it cannot
 //! act and lets the next duty speak; the first note is what is reported if no duty acts.
