@@ -18,11 +18,11 @@ use quorate::proto::etcdserverpb::{
 };
 use quorate::proto::mvccpb::KeyValue;
 use quorate::runtime::Runtime;
-use quorate::transport::{Channel, ChannelOptions, PlainDial, was_not_sent};
+use quorate::transport::{Channel, was_not_sent};
 use quorate_jepsen_style::client::{Answer, Client, Pending};
 use quorate_jepsen_style::generator::Ask;
 use quorate_jepsen_style::history::Value;
-use quorate_sim::cluster::CLIENT_PORT;
+use quorate_sim::cluster::client_channel;
 use quorate_sim::host::HostId;
 use tonic::Status;
 
@@ -192,16 +192,7 @@ fn key_value(kv: &KeyValue) -> Value {
 }
 
 fn channel<R: Runtime>(node: HostId) -> Channel<R> {
-    let options = ChannelOptions {
-        connect_timeout: Duration::from_secs(1),
-        call_timeout: PATIENCE,
-        keepalive_interval: Duration::from_secs(1),
-        keepalive_timeout: Duration::from_secs(2),
-        rest_min: Duration::from_millis(50),
-        rest_max: Duration::from_millis(500),
-    };
-    let dial = PlainDial::<R>::new(format!("{}:{CLIENT_PORT}", node.ip()));
-    Channel::new(dial, options)
+    client_channel(node, PATIENCE)
 }
 
 /// The ids of the members that vote, as a node says; nothing when it says nothing.

@@ -21,7 +21,7 @@ use crate::proto::etcdserverpb::{
     TxnResponse,
 };
 use crate::proto::mvccpb::KeyValue;
-use crate::state::{ReadError, Rejection};
+use crate::state::{LONGEST_ANSWER, ReadError, Rejection};
 
 /// What a read has to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,7 @@ pub(super) fn consistency(request: &TxnRequest) -> Option<Consistency> {
     }
 }
 
-/// No more ranges are read once those before have so many bytes: 128 times the whole keyspace fit into a small request.
-const LONGEST_ANSWER: usize = 64 << 20;
+/// What is said of one that would be longer than [`LONGEST_ANSWER`].
 const TOO_LONG: &str = "etcdserver: the answer to the transaction is too long";
 
 /// How often a transaction begins again because its revision was compacted away under it.

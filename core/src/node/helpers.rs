@@ -95,7 +95,7 @@ impl<R: Runtime> Inner<R> {
                 leaderless = None;
             } else if R::now() - *leaderless.get_or_insert_with(R::now)
                 >= replica.patience_without_leader()
-                && replica.has_outgrown_its_timing()
+                && replica.refit_timing()
             {
                 leaderless = None;
                 self.run_again(TOO_SLOW.to_owned()).await;

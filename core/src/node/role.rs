@@ -40,10 +40,7 @@ impl<R: Runtime> Inner<R> {
         };
         match (role.receives_log(), self.holds_log()) {
             (true, false) if role == Role::Voter => {
-                R::observe(|| Event::Recovered {
-                    path: "voter found to be without a log",
-                });
-                Err(self.note_outdated().into())
+                Err(self.lacks_its_log("voter found to be without a log"))
             }
             (true, false) => self.take_up_log().await,
             (false, true) => self.lay_down_log().await,
@@ -51,15 +48,18 @@ impl<R: Runtime> Inner<R> {
         }
     }
 
+    /// The directory was put back to when the node was a spare.
+    fn lacks_its_log(&self, path: &'static str) -> NodeError {
+        R::observe(|| Event::Recovered { path });
+        self.note_outdated().into()
+    }
+
     async fn take_up_log(&self) -> Result<(), NodeError> {
         let leader = self.view().get().leader;
         let leader = leader.ok_or(NodeError::Unasked)?;
         let counted_on = self.replica().is_counted_on(leader).await;
         if counted_on.ok_or(NodeError::Unasked)? {
-            R::observe(|| Event::Recovered {
-                path: "standby found to be without a log",
-            });
-            return Err(self.note_outdated().into());
+            return Err(self.lacks_its_log("standby found to be without a log"));
         }
         tracing::info!("this node holds data from now on");
         Replica::<R>::make_stores(self.replica().place())?;

@@ -9,7 +9,7 @@ use crate::state::{Rejection, Response, SystemResponse};
 #[must_use]
 pub fn answer_out(response: Response) -> Answer {
     let answer = match response {
-        // Of the second nobody is told but that its outcome is unknown: see `Proposer::propose`.
+        // Of the second nobody is told but that its outcome is unknown: the proposer sees to it.
         Response::Blank | Response::Untold => answer::Answer::Blank(Nothing {}),
         Response::Put(response) => answer::Answer::Put(response),
         Response::DeleteRange(response) => answer::Answer::DeleteRange(response),

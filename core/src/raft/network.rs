@@ -181,8 +181,8 @@ impl<R: Runtime> Sender<R> {
     }
 }
 
-/// The head, then the chunks as they are read; counts those that were `taken`. A read error ends the stream early, and the receiver, which finds no end
-/// mark, discards what it has.
+/// The head, then the chunks as they are read; counts those that were `taken`. A read error ends the stream early, and the
+/// receiver, which finds no end mark, discards what it has.
 fn snapshot_parts<R: Runtime>(
     head: peer::SnapshotHead,
     outgoing: Outgoing,

@@ -199,10 +199,10 @@ impl<R: Runtime> Replica<R> {
         self.timing.election().1 * 20
     }
 
-    /// Whether the last sync took longer than an election has time for; then the next instance of Raft has times that fit. Votes
-    /// are synced, so that on disks that have become slow nobody is ever elected (T46).
+    /// Gives the next instance of Raft times that fit the disk, if the last sync took longer than an election has time for, and
+    /// answers whether it did. Votes are synced, so that on disks that have become slow nobody is ever elected (T46).
     #[must_use]
-    pub fn has_outgrown_its_timing(&self) -> bool {
+    pub fn refit_timing(&self) -> bool {
         let sync = self.with(|running| running.log.last_sync());
         let sync = sync.unwrap_or_default().min(SLOWEST_SYNC);
         let outgrown = self.timing.fit_for(sync).heartbeat() > self.fitted_timing().heartbeat();

@@ -53,7 +53,7 @@ const DELETE_PAGE: usize = 512;
 
 /// A transaction reads no more to answer with, once it has so many bytes: small requests could otherwise ask for the whole
 /// keyspace a thousand times over, all of which would have to be in memory at once.
-const LONGEST_ANSWER: usize = 64 << 20;
+pub const LONGEST_ANSWER: usize = 64 << 20;
 
 /// Room that a revision keeps beside what a transaction finds and deletes: for its puts, and for the deletes of what it put
 /// itself. It puts no key twice.

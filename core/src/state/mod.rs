@@ -57,7 +57,7 @@ pub mod validate;
 
 use batch::Held;
 pub use batch::{Batch, Durability, RevisionEvents};
-pub use change::Listening;
+pub use change::{LONGEST_ANSWER, Listening};
 pub use command::{FEATURE_LEVEL, FORMAT, check, command, decode, is_brief};
 pub use compact::Sweep;
 pub use digest::{Digest, KeyspaceHash};

@@ -30,8 +30,7 @@ use std::time::Duration;
 use quorate::proto::etcdserverpb::PutRequest;
 use quorate::proto::etcdserverpb::kv_client::KvClient;
 use quorate::runtime::Runtime;
-use quorate::transport::{Channel, ChannelOptions, PlainDial};
-use quorate_sim::cluster::{CLIENT_PORT, Cluster, in_cluster};
+use quorate_sim::cluster::{Cluster, client_channel, in_cluster};
 use quorate_sim::cpu::thread_cpu_time;
 use quorate_sim::faults::Schedule;
 use quorate_sim::host::HostId;
@@ -115,26 +114,8 @@ impl Table {
         if self.wants(M::NAME, "load") {
             self.three::<M>("load", Seed::new(5), three, |cluster| writes(cluster, None));
         }
-        for seed in [5, 6, 7] {
-            if self.wants(M::NAME, "faults") {
-                let (row, seed) = (format!("faults, seed {seed}"), Seed::new(seed));
-                self.three::<M>(&row, seed, Options::swarm(3, seed), |cluster| {
-                    let nodes = cluster.world().hosts();
-                    let plan = Schedule::new(&cluster.options().clone(), &nodes, seed);
-                    writes(cluster, Some(plan))
-                });
-            }
-        }
-        for seed in [5, 6, 7] {
-            if self.wants(M::NAME, "clients") {
-                let (row, seed) = (format!("clients, seed {seed}"), Seed::new(seed));
-                self.three::<M>(&row, seed, Options::swarm(3, seed), |cluster| {
-                    let nodes = cluster.world().hosts();
-                    let plan = Schedule::new(&cluster.options().clone(), &nodes, seed);
-                    puts_of_clients(cluster, plan)
-                });
-            }
-        }
+        self.swarms::<M>("faults", |cluster, plan| writes(cluster, Some(plan)));
+        self.swarms::<M>("clients", puts_of_clients);
         if self.wants(M::NAME, "start") || self.wants(M::NAME, "form") {
             self.five::<M>();
         }
@@ -145,6 +126,21 @@ impl Table {
             let this = std::env::current_exe().expect("a running program has a file");
             let child = Command::new(this).env(MEMORY_OF, M::NAME).status();
             assert!(child.expect("it can be run again").success());
+        }
+    }
+
+    /// A row for each of three swarms of faults; `body` answers how many writes were acknowledged.
+    fn swarms<M: Simulator>(&self, name: &str, body: fn(&mut Cluster<'_, M>, Schedule) -> u32) {
+        if !self.wants(M::NAME, name) {
+            return;
+        }
+        for seed in [5, 6, 7] {
+            let (row, seed) = (format!("{name}, seed {seed}"), Seed::new(seed));
+            self.three::<M>(&row, seed, Options::swarm(3, seed), |cluster| {
+                let nodes = cluster.world().hosts();
+                let plan = Schedule::new(&cluster.options().clone(), &nodes, seed);
+                body(cluster, plan)
+            });
         }
     }
 
@@ -291,7 +287,8 @@ fn puts_of_clients<M: Simulator>(cluster: &mut Cluster<'_, M>, mut plan: Schedul
 /// How many puts were acknowledged to the clients of all nodes.
 async fn put_for<R: Runtime>(nodes: Vec<HostId>, time: Duration) -> u32 {
     let end = R::now() + time;
-    let channels: Vec<Channel<R>> = nodes.into_iter().map(channel).collect();
+    let channel = |node| client_channel::<R>(node, Duration::from_secs(3));
+    let channels: Vec<_> = nodes.into_iter().map(channel).collect();
     let client = |number: usize| {
         let mut kv = KvClient::new(channels[number % channels.len()].clone());
         R::spawn(async move {
@@ -316,19 +313,6 @@ async fn put_for<R: Runtime>(nodes: Vec<HostId>, time: Duration) -> u32 {
         acknowledged += client.await.unwrap_or(0);
     }
     acknowledged
-}
-
-fn channel<R: Runtime>(node: HostId) -> Channel<R> {
-    let options = ChannelOptions {
-        connect_timeout: Duration::from_secs(1),
-        call_timeout: Duration::from_secs(3),
-        keepalive_interval: Duration::from_secs(1),
-        keepalive_timeout: Duration::from_secs(2),
-        rest_min: Duration::from_millis(50),
-        rest_max: Duration::from_millis(500),
-    };
-    let dial = PlainDial::<R>::new(format!("{}:{CLIENT_PORT}", node.ip()));
-    Channel::new(dial, options)
 }
 
 /// An hour of three nodes with a few writes a minute, and what it takes at most.

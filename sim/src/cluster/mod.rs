@@ -20,7 +20,7 @@ use std::time::Duration;
 use quorate::raft::config::Timing;
 
 pub use self::handles::{Cut, NodeHandle};
-pub use self::requests::Failure;
+pub use self::requests::{Failure, client_channel};
 
 use self::members::{Wanted, Wish};
 use self::process::{Desk, Registry, live};
@@ -38,7 +38,7 @@ use crate::trace::Keep;
 use crate::world::{SimulatedTime, World};
 
 /// Where each node serves clients, at its machine's address.
-pub const CLIENT_PORT: u16 = 7000;
+const CLIENT_PORT: u16 = 7000;
 
 /// How long a node that did not start waits before it tries again, as a service manager would.
 const RETRY: Duration = Duration::from_millis(500);

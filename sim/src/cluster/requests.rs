@@ -9,8 +9,9 @@ use quorate::proto::store::command::Body;
 use quorate::raft::replica::Replica;
 use quorate::runtime::Runtime;
 use quorate::state::Response;
+use quorate::transport::{Channel, ChannelOptions, PlainDial};
 
-use super::{Cluster, NodeRuntime};
+use super::{CLIENT_PORT, Cluster, NodeRuntime};
 use crate::host::HostId;
 use crate::simulator::Simulator;
 use crate::world::SimulatedTime;
@@ -25,6 +26,22 @@ pub enum Failure {
     Refused(String),
     /// It may or may not take effect.
     Unknown,
+}
+
+/// A client's way to a node's etcd API, over the network of the world. It dials when it is first used; a call without a deadline
+/// of its own is given up after `patience`.
+#[must_use]
+pub fn client_channel<R: Runtime>(node: HostId, patience: Duration) -> Channel<R> {
+    let options = ChannelOptions {
+        connect_timeout: Duration::from_secs(1),
+        call_timeout: patience,
+        keepalive_interval: Duration::from_secs(1),
+        keepalive_timeout: Duration::from_secs(2),
+        rest_min: Duration::from_millis(50),
+        rest_max: Duration::from_millis(500),
+    };
+    let dial = PlainDial::<R>::new(format!("{}:{CLIENT_PORT}", node.ip()));
+    Channel::new(dial, options)
 }
 
 impl<M: Simulator> Cluster<'_, M> {

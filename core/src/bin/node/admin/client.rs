@@ -30,10 +30,10 @@ pub(crate) async fn connect(data_dir: &Path) -> Result<Client, Failure> {
     let path = loop {
         match reach(data_dir).await {
             Ok(path) => break path,
-            Err(error) if tokio::time::Instant::now() >= deadline => {
-                return Err(absent(data_dir, &error));
-            }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(error)
+                if error.kind() == io::ErrorKind::PermissionDenied
+                    || tokio::time::Instant::now() >= deadline =>
+            {
                 return Err(absent(data_dir, &error));
             }
             Err(_) => tokio::time::sleep(LOOKS_AGAIN).await,
