@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use prost::Message as _;
 use quorate::config::Beginning;
 use quorate::node::{Invitation, Node, Wipe, join};
 use quorate::proto::etcdserverpb::request_op::Request;
@@ -22,9 +23,10 @@ use quorate::proto::store::command::Body;
 use quorate::raft::length;
 use quorate::raft::proposer::ProposeError;
 use quorate::raft::replica::{Replica, Stores};
+use quorate::raft::types::Proposal;
 use quorate::runtime::Runtime as _;
 use quorate::runtime::tokio::TokioRuntime;
-use quorate::state::Response;
+use quorate::state::{FEATURE_LEVEL, Response, command};
 
 use nodes::{config, until};
 
@@ -354,4 +356,54 @@ async fn leadership_is_handed_over_under_load_and_every_write_has_an_answer() {
     for node in nodes {
         node.stop().await;
     }
+}
+
+/// A leader of a later version, as far as followers can tell: its own `propose` would refuse the command.
+async fn write_unknown(leader: &RealNode) {
+    let mut command = command(put("key", "of a later version"));
+    command.feature_level = FEATURE_LEVEL + 1;
+    let raft = leader.replica().raft().expect("raft runs");
+    let proposal = Proposal(command.encode_to_vec().into());
+    drop(raft.client_write_many([proposal]).await.expect("taken"));
+}
+
+async fn end_of(node: &mut RealNode) -> String {
+    let failed = tokio::time::timeout(Duration::from_secs(30), node.failed());
+    failed.await.expect("it ends by itself").to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_ends_before_it_takes_an_entry_of_a_later_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut nodes = three(directory.path()).await;
+    let (leader, follower) = leader_and_follower(&nodes);
+    let last = follower.replica().metrics().unwrap().last_log_index;
+    write_unknown(leader).await;
+    let leads = nodes.iter().position(|node| node.replica().leads());
+    let leader = nodes.remove(leads.expect("one leads"));
+    for mut node in nodes {
+        let end = end_of(&mut node).await;
+        assert!(end.contains("start the newer version"), "{end}");
+        // So that it can never lead with it.
+        assert_eq!(node.replica().metrics().unwrap().last_log_index, last);
+        node.stop().await;
+    }
+    leader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_of_a_later_version_in_its_own_log_ends_a_node_and_stops_its_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(directory.path().join("one"), "one");
+    let mut node = RealNode::start(config.clone(), Beginning::Usual)
+        .await
+        .unwrap();
+    until("it leads", || node.replica().leader().is_some()).await;
+    write_unknown(&node).await;
+    let end = end_of(&mut node).await;
+    assert!(end.contains("start the newer version"), "{end}");
+    node.stop().await;
+    let refused = RealNode::start(config, Beginning::Existing).await.err();
+    let refused = refused.expect("an older version has no use for this log");
+    assert_eq!(refused.to_string(), end);
 }

@@ -1,5 +1,6 @@
 //! The same random requests to a real etcd and to ours: every field of every answer must be equal, but for ids and terms.
-//! Ours is the API over a state alone, and once the shipped binary as a process of its own.
+//! Ours is the API over a state alone, the shipped binary as a process of its own, and three of those, joined, that are asked
+//! in turn.
 //!
 //! The etcd is the one that `QUORATE_ETCD` names, or `etcd` from the PATH. Without one nothing is compared, and the tests
 //! are reported as ignored, not as passed: that is why this file has a harness of its own.
@@ -25,6 +26,13 @@
     reason = "shared with the tests of the API, which use more of it"
 )]
 mod local;
+mod running;
+#[path = "members/world.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the tests of members, which use more of it"
+)]
+mod world;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -51,9 +59,11 @@ use quorate::proto::mvccpb::KeyValue;
 use quorate::runtime::Runtime as _;
 use quorate::transport::Channel;
 use tonic::Status;
+use world::World;
 
 const SEEDS: [u8; 4] = [1, 2, 3, 4];
 const BINARY_SEED: u8 = 5;
+const CLUSTER_SEED: u8 = 6;
 const REQUESTS: usize = 1500;
 
 fn main() -> ExitCode {
@@ -83,6 +93,11 @@ fn main() -> ExitCode {
         "the_binary_answers_random_requests_as_etcd_does".to_owned(),
         against_the_binary,
         BINARY_SEED,
+    ));
+    trials.push(trial(
+        "three_joined_nodes_answer_random_requests_as_etcd_does".to_owned(),
+        against_a_cluster,
+        CLUSTER_SEED,
     ));
     let runs = |program: &PathBuf| {
         let version = Command::new(program).arg("version").output();
@@ -246,7 +261,7 @@ fn against_the_api(etcd: &Path, seed: u8) -> Result<(), Failed> {
     runtime()?.block_on(async {
         let theirs = Server::etcd(etcd);
         let ours = Served::start().await;
-        compare(&theirs.address, &ours.address, seed).await
+        compare(&theirs.address, &[&ours.address], seed).await
     })
 }
 
@@ -254,8 +269,17 @@ fn against_the_binary(etcd: &Path, seed: u8) -> Result<(), Failed> {
     runtime()?.block_on(async {
         let theirs = Server::etcd(etcd);
         let ours = Server::quorate();
-        compare(&theirs.address, &ours.address, seed).await
+        compare(&theirs.address, &[&ours.address], seed).await
     })
+}
+
+fn against_a_cluster(etcd: &Path, seed: u8) -> Result<(), Failed> {
+    let theirs = Server::etcd(etcd);
+    let names = ["one", "two", "three"];
+    let ours = World::cluster(&names);
+    let addresses = names.map(|name| format!("127.0.0.1:{}", ours.client_port(name)));
+    let addresses = addresses.each_ref().map(String::as_str);
+    runtime()?.block_on(compare(&theirs.address, &addresses, seed))
 }
 
 /// Waits until a server answers.
@@ -273,11 +297,15 @@ async fn ready(kv: &mut Kv) -> Result<(), Failed> {
     Err("a server did not come up".into())
 }
 
-async fn compare(theirs: &str, ours: &str, seed: u8) -> Result<(), Failed> {
+/// Asks the one and, in turn, each of the others.
+async fn compare(theirs: &str, ours: &[&str], seed: u8) -> Result<(), Failed> {
     let mut theirs = client(theirs);
-    let mut ours = client(ours);
+    let mut ours: Vec<Kv> = ours.iter().map(|address| client(address)).collect();
+    let nodes = ours.len();
     ready(&mut theirs).await?;
-    ready(&mut ours).await?;
+    for node in &mut ours {
+        ready(node).await?;
+    }
     let mut seen = BTreeMap::<String, usize>::new();
     let mut present = 1;
     for (number, mut request) in requests(seed).into_iter().enumerate() {
@@ -286,8 +314,11 @@ async fn compare(theirs: &str, ours: &str, seed: u8) -> Result<(), Failed> {
             .send(&mut theirs)
             .await
             .map(|answer| request.settle(answer));
+        let asked = &mut ours[number % nodes];
+        // Serializable reads may be of an earlier state than what another node has answered.
+        ready(asked).await?;
         let answer = request
-            .send(&mut ours)
+            .send(asked)
             .await
             .map(|answer| request.settle(answer));
         if expected != answer {

@@ -1,5 +1,6 @@
 //! What runs beside the services for as long as the node does. Each helper is one loop with one duty.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,15 +83,26 @@ impl<R: Runtime> Inner<R> {
     }
 
     /// Starts Raft again after an error of the disk, once the disk can be written; and lets the node vote as soon as enough
-    /// peers have said what they remember of it. Ends when one of them remembers more than the node holds.
+    /// peers have said what they remember of it. Ends when one of them remembers more than the node holds, and when the log
+    /// holds what this version does not know.
     pub(super) async fn keep_running(&self) -> StartError {
+        match self.keep_trying().await {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    async fn keep_trying(&self) -> Result<Infallible, StartError> {
         let replica = self.replica();
         let round = replica.timing().heartbeat() * 4;
         let mut leaderless = None;
         loop {
             R::sleep(round).await;
+            if let Some(unknown) = replica.take_unknown() {
+                return Err(unknown);
+            }
             if let Some(reason) = replica.ended() {
-                self.run_again(reason).await;
+                self.run_again(reason).await?;
             } else if replica.leader().is_some() {
                 leaderless = None;
             } else if R::now() - *leaderless.get_or_insert_with(R::now)
@@ -98,22 +110,23 @@ impl<R: Runtime> Inner<R> {
                 && replica.refit_timing()
             {
                 leaderless = None;
-                self.run_again(TOO_SLOW.to_owned()).await;
+                self.run_again(TOO_SLOW.to_owned()).await?;
             }
             let deadline = R::now() + replica.memory_patience() * 2;
-            if let Err(forgotten) = self.compare_memory(deadline).await {
-                return forgotten;
-            }
+            self.compare_memory(deadline).await?;
         }
     }
 
-    async fn run_again(&self, reason: String) {
+    async fn run_again(&self, reason: String) -> Result<(), StartError> {
         let replica = self.replica();
         tracing::error!(%reason, "raft ended; reads go on from what is there, and it is started again when the disk works");
         replica.set_trouble(Some(reason));
         replica.stop().await;
         while let Err(error) = self.restart().await {
-            replica.set_trouble(Some(error.to_string()));
+            match error {
+                NodeError::Start(error) if error.is_final() => return Err(error),
+                error => replica.set_trouble(Some(error.to_string())),
+            }
             // What was opened on the way to the error has to be closed before it is opened again.
             replica.stop().await;
             R::sleep(Duration::from_secs(1)).await;
@@ -122,6 +135,7 @@ impl<R: Runtime> Inner<R> {
             path: "raft started again",
         });
         tracing::info!("raft runs again");
+        Ok(())
     }
 
     async fn restart(&self) -> Result<(), NodeError> {

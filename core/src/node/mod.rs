@@ -215,7 +215,8 @@ impl<R: Runtime> Node<R> {
     }
 
     /// Waits until the node cannot go on, and says why: a peer that could not be asked before remembers that this node
-    /// acknowledged more than it holds. What it would say at its next start too.
+    /// acknowledged more than it holds, or the log holds what this version does not know. What it would say at its next start
+    /// too, unless a newer version makes that.
     pub async fn failed(&mut self) -> NodeError {
         match &mut self.keeper {
             Some(keeper) => match keeper.await {

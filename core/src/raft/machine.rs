@@ -16,6 +16,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{Stream, TryStreamExt as _};
@@ -35,7 +36,7 @@ use crate::proto::store;
 use crate::runtime::buggify::stumble;
 use crate::runtime::{Disk as _, Event, Runtime, Worker, watch};
 use crate::state::{
-    Applied, Durability, LAYOUT, Response, Snapshots, State, StateError, decode, is_brief,
+    Applied, Durability, LAYOUT, Response, Snapshots, State, StateError, check, decode, is_brief,
 };
 
 /// A transaction takes at most so many entries,
@@ -123,10 +124,11 @@ impl<R: Runtime> Machine<R> {
     }
 
     /// Applies what an earlier run knew to be committed. openraft would do so at its start, but reads as many entries at once
-    /// whatever their size; it finds nothing left to do.
+    /// whatever their size; it finds nothing left to do. What the log holds beyond is looked at, so that nobody stands for
+    /// election who could not apply it (T17).
     ///
     /// # Errors
-    /// When the log cannot be read, or an entry not be applied.
+    /// When the log cannot be read, or an entry not be applied, now or later.
     pub async fn catch_up(&mut self) -> io::Result<()> {
         let mut log = self.log.clone();
         let committed = self.log.committed().map_or(0, |id| id.index + 1);
@@ -139,6 +141,11 @@ impl<R: Runtime> Machine<R> {
             let entries = log.entries_stream(next..end).await;
             self.apply(entries.map_ok(|entry| (entry, None))).await?;
             next = end;
+        }
+        let end = self.log.last().map_or(0, |id| id.index + 1);
+        let mut rest = pin!(log.entries_stream(next..end).await);
+        while let Some(entry) = rest.try_next().await? {
+            check_known(&entry).map_err(io::Error::other)?;
         }
         Ok(())
     }
@@ -358,6 +365,17 @@ impl Decoded {
             about_the_cluster,
             told,
         })
+    }
+}
+
+/// Whether this version can apply an entry (T17).
+///
+/// # Errors
+/// [`StateError::UnknownCommand`].
+pub fn check_known(entry: &Entry) -> Result<(), StateError> {
+    match &entry.payload.command {
+        Some(command) => check(convert::log_id_out(&entry.log_id), command),
+        None => Ok(()),
     }
 }
 

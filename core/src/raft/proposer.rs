@@ -30,6 +30,8 @@ use crate::runtime::{Instant, Runtime, timeout};
 use crate::state::{Response, check};
 use crate::transport::{ANSWER_BYTES, was_not_sent};
 
+/// Where a command is that is in no log yet.
+const NOWHERE: store::LogId = store::LogId { term: 0, index: 0 };
 /// Commands in flight on a node, in number and in bytes; beyond it a write is refused at once.
 const MAX_COMMANDS: usize = 5_000;
 /// See [`MAX_COMMANDS`].
@@ -178,7 +180,7 @@ impl<R: Runtime> Proposer<R> {
     pub async fn propose(&self, command: &store::Command) -> Result<Response, ProposeError> {
         let command = Bytes::from(command.encode_to_vec());
         // What the replicas could not read must never come into the log: it would end all of them.
-        check(&command).map_err(|error| ProposeError::Refused(error.to_string()))?;
+        check(NOWHERE, &command).map_err(|error| ProposeError::Refused(error.to_string()))?;
         let room = self.shared.room(command.len())?;
         let deadline = R::now() + self.shared.patience;
         let (answer, answered) = oneshot::channel();
@@ -200,7 +202,10 @@ impl<R: Runtime> Proposer<R> {
     /// is not known here none of its batch is taken.
     pub async fn propose_here(&self, commands: Vec<Bytes>) -> Vec<Result<Response, ProposeError>> {
         let count = commands.len();
-        if let Some(error) = commands.iter().find_map(|command| check(command).err()) {
+        if let Some(error) = commands
+            .iter()
+            .find_map(|command| check(NOWHERE, command).err())
+        {
             return vec![Err(ProposeError::Refused(error.to_string())); count];
         }
         let bytes = commands.iter().map(Bytes::len).sum();

@@ -84,6 +84,17 @@ pub enum StartError {
     Raft(String),
 }
 
+impl StartError {
+    /// Whether it will be the same at each further try, whatever happens to the disk.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::State(StateError::UnknownCommand { .. }) | Self::Forgotten { .. }
+        )
+    }
+}
+
 /// No disk is waited for longer than this: an election then takes ten to twenty seconds.
 const SLOWEST_SYNC: Duration = Duration::from_secs(1);
 
@@ -100,6 +111,8 @@ pub struct Replica<R: Runtime> {
     may_vote: AtomicBool,
     /// Why the node does not write, for people.
     trouble: Mutex<Option<String>>,
+    /// The leader sent an entry that this version does not know.
+    unknown: Mutex<Option<StateError>>,
     /// The disk is nearly full: nothing is taken that would be written.
     full: Arc<AtomicBool>,
     /// Leadership is being handed over: nothing is added to the log.
@@ -148,6 +161,7 @@ impl<R: Runtime> Replica<R> {
             readers: Mutex::new(None),
             may_vote: AtomicBool::new(false),
             trouble: Mutex::new(None),
+            unknown: Mutex::new(None),
             full: Arc::default(),
             pause: Pause::default(),
             snapshot_slot: Arc::default(),
@@ -327,6 +341,23 @@ impl<R: Runtime> Replica<R> {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
+    /// Takes note that the log goes on with an entry that this version does not know (T17): the node has to end. It is refused, so
+    /// that nobody leads who could not apply what was committed.
+    pub fn note_unknown(&self, error: StateError) {
+        *self.unknown.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// Why this version can be no part of the cluster, if so; it is told once.
+    #[must_use]
+    pub fn take_unknown(&self) -> Option<StartError> {
+        let unknown = self
+            .unknown
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        unknown.map(StartError::State)
+    }
+
     /// Whether the disk is too full to take writes.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -410,7 +441,7 @@ impl<R: Runtime> Replica<R> {
         let (mut machine, progress) =
             Machine::new(Arc::clone(&state), unseen.clone(), log.clone(), &self.place)?;
         let caught_up = machine.catch_up().await;
-        caught_up.map_err(|error| StartError::Raft(error.to_string()))?;
+        caught_up.map_err(not_applied)?;
         let timing = self.fitted_timing();
         let mut config = timing.raft_config();
         // However slowly this disk votes: who follows it may have another one, and waits for it no longer than before.
@@ -1029,6 +1060,14 @@ fn check_follows(purged: u64, state: &State) -> Result<(), StateError> {
     Err(StateError::Damaged(format!(
         "it ends with entry {applied}, and the log begins behind entry {purged}"
     )))
+}
+
+/// What is wrong with the log or the state when a start cannot apply one to the other.
+fn not_applied(error: io::Error) -> StartError {
+    match error.downcast::<StateError>() {
+        Ok(error) => StartError::State(error),
+        Err(error) => StartError::Raft(error.to_string()),
+    }
 }
 
 /// Makes certain what will be found when the stores are opened.

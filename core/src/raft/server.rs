@@ -16,6 +16,7 @@ use super::answer::answer_out;
 use super::barrier::{Barrier, ReadError};
 use super::convert::{self, LAST_NUMBER};
 use super::journal::Mark;
+use super::machine::check_known;
 use super::proposer::{ProposeError, Proposer};
 use super::replica::Replica;
 use super::types::{Entry, LogId, NodeRaft, Snapshot, SnapshotMeta, Types, term_of};
@@ -65,6 +66,11 @@ impl<R: Runtime> PeerService<R> {
         let term = append.vote.leader_id.term;
         drop(message);
         let raft = self.compared_raft()?;
+        if let Some(error) = append.entries.iter().find_map(|e| check_known(e).err()) {
+            let refused = Status::failed_precondition(error.to_string());
+            self.replica.note_unknown(error);
+            return Err(refused);
+        }
         let answer = raft.append_entries(append).await.map_err(stopped)?;
         // A leader acknowledges nothing to anybody, and counts its own disk all the same.
         if let (AppendEntriesResponse::Success, Some(last)) = (&answer, durable) {

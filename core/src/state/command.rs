@@ -29,13 +29,13 @@ pub fn decode(log_id: LogId, bytes: Bytes) -> Result<Command, StateError> {
     Command::decode(bytes).map_err(|error| unknown(log_id, &format!("not a command: {error}")))
 }
 
-/// Whether this version could apply the command in `bytes`: what is in the log stops every node that cannot.
+/// Whether this version could apply the command in `bytes`, of the entry `log_id` if it has a place in the log already: what
+/// is in the log stops every node that cannot.
 ///
 /// # Errors
 /// When it could not, with what it does not know.
-pub fn check(bytes: &Bytes) -> Result<(), StateError> {
-    let nowhere = LogId::default();
-    open(nowhere, &decode(nowhere, bytes.clone())?).map(drop)
+pub fn check(log_id: LogId, bytes: &Bytes) -> Result<(), StateError> {
+    open(log_id, &decode(log_id, bytes.clone())?).map(drop)
 }
 
 /// The body, if this version knows what it means. Never skipped: a node that left out what the others did would be

@@ -88,7 +88,8 @@ fn a_command_from_the_future_stops_the_node() {
         },
         Command { target: 1, ..known },
     ];
-    let check = |command: &Command| state::check(&prost::Message::encode_to_vec(command).into());
+    let check =
+        |command: &Command| state::check(log_id(0), &prost::Message::encode_to_vec(command).into());
     assert!(check(&state::command(put("a", "1"))).is_ok());
     for command in commands {
         assert!(
