@@ -50,7 +50,7 @@ pub(super) fn read_failed(error: ReadError) -> Status {
         ReadError::Rejected(rejection) => rejected(&rejection),
         // For as long as Raft is being started again; another node can answer.
         ReadError::State(StateError::Closed) => EtcdError::Stopped.into(),
-        // The node is about to stop for the same reason; another one can answer.
+        // Another node can answer.
         ReadError::State(error) => {
             tracing::error!(%error, "a read failed");
             EtcdError::Stopped.into()

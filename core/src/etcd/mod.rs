@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Version;
-use tokio::sync::Semaphore;
 
 pub use backend::{Backend, BarrierError, Identity, NodeStatus, ProposeError};
 pub use error::EtcdError;
@@ -69,30 +68,23 @@ const BOUNDS: Bounds = Bounds {
 pub(crate) const MAX_STREAMS: u32 = 1_000;
 const _: () = assert!(MAX_STREAMS as usize * UNCOUNTED_BYTES <= BOUNDS.connection);
 
-/// Requests in progress on all connections together; more than that are refused. That many small ones take some hundred
-/// megabytes, with their tasks and heads; thousands of connections with as many streams each would have no bound to speak of.
-const MAX_REQUESTS: usize = 16_384;
+/// Requests in progress on all connections together. That many small ones take some hundred megabytes, with their tasks, heads
+/// and answers.
+pub(crate) const MAX_REQUESTS: u32 = 16_384;
 
 /// The services that clients reach, over one node.
 pub struct ClientApi<R, B> {
     backend: Arc<B>,
     limits: Limits,
-    turns: Semaphore,
     runtime: PhantomData<fn() -> R>,
 }
 
 impl<R: Runtime, B: Backend> ClientApi<R, B> {
     /// The services over `backend`.
     pub fn new(backend: Arc<B>) -> Self {
-        Self::of_at_most(MAX_REQUESTS, backend)
-    }
-
-    /// The same for so many requests at a time.
-    pub fn of_at_most(requests: usize, backend: Arc<B>) -> Self {
         Self {
             backend,
             limits: Limits::new(BOUNDS),
-            turns: Semaphore::new(requests),
             runtime: PhantomData,
         }
     }
@@ -102,9 +94,6 @@ impl<R: Runtime, B: Backend> ClientApi<R, B> {
         if requires_leader(&request) && self.backend.leader().is_none() {
             return tonic::Status::from(EtcdError::NoLeader).into_http();
         }
-        let Ok(_turn) = self.turns.try_acquire() else {
-            return tonic::Status::from(EtcdError::TooManyRequests).into_http();
-        };
         let (backend, limits) = (&*self.backend, &self.limits);
         match request.uri().path() {
             "/etcdserverpb.KV/Range" => {

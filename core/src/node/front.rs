@@ -43,8 +43,7 @@ pub(super) struct Front<R: Runtime> {
 }
 
 impl<R: Runtime> Front<R> {
-    pub(super) fn new(node: Arc<Inner<R>>) -> Self {
-        let api = Arc::new(ClientApi::new(Arc::clone(&node)));
+    pub(super) fn new(node: Arc<Inner<R>>, api: Arc<ClientApi<R, Inner<R>>>) -> Self {
         Self { node, api }
     }
 
@@ -194,7 +193,9 @@ mod tests {
     use super::*;
     use crate::runtime::Listener as _;
     use crate::runtime::tokio::TokioRuntime;
-    use crate::transport::{ChannelOptions, Guests, Http1, Plain, PlainDial, ServerOptions, serve};
+    use crate::transport::{
+        ChannelOptions, Guests, Http1, Plain, PlainDial, ServerOptions, Windows, serve,
+    };
 
     type R = TokioRuntime;
 
@@ -255,6 +256,8 @@ mod tests {
             max_handshakes: 10,
             guests: Guests::NONE,
             max_concurrent_streams: 10,
+            max_requests: 1_000,
+            windows: Windows::CLIENT,
             max_header_bytes: 16 * 1024,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(600),

@@ -42,7 +42,7 @@ pub use join::{Wipe, join};
 use crate::config::{Beginning, ClientAccess, NodeConfig};
 use crate::database::Place;
 use crate::directory::{Directory, DirectoryError};
-use crate::etcd::{ClientApi, MAX_STREAMS};
+use crate::etcd::{ClientApi, MAX_REQUESTS, MAX_STREAMS};
 use crate::join::SharedView;
 use crate::join::driver::JoinError;
 use crate::join::service::JoinService;
@@ -59,7 +59,7 @@ use crate::tls::doors::Doors;
 use crate::tls::secure::NodeTls;
 use crate::transport::{
     ANSWER_BYTES, Guests, Http1, JOIN_MESSAGE_BYTES, PEER_MESSAGE_BYTES, Plain, PlainLocal,
-    ServerOptions, Services, serve,
+    ServerOptions, Services, Windows, serve,
 };
 use front::Front;
 use membership_service::MembershipService;
@@ -107,6 +107,8 @@ pub enum NodeError {
 /// A running node.
 pub struct Node<R: Runtime> {
     inner: Arc<Inner<R>>,
+    /// The same for its own clients and for those that spares pass on, with one budget.
+    api: Arc<ClientApi<R, Inner<R>>>,
     client_address: String,
     peer_address: String,
     stops: Vec<oneshot::Sender<()>>,
@@ -139,6 +141,16 @@ impl<R: Runtime> Node<R> {
         let peers = Arc::new(Peers::new(identity, tls, timing.election().1));
         let place = Place::new(config.data_dir.clone(), directory.disk().vfs());
         let replica = Replica::new(place, peers, timing);
+        // Opening the stores may take the last of the room, and no write is to be taken that would.
+        if directory
+            .free_bytes()
+            .is_ok_and(|free| free < config.min_free_bytes)
+        {
+            tracing::error!("the disk is nearly full: no writes are taken until there is room");
+            // None was set aside by a node that found its disk so.
+            let _ = directory.release_reserve();
+            replica.set_full(true);
+        }
         if founded {
             replica.start(Stores::New).await?;
             replica.initialize().await?;
@@ -162,6 +174,7 @@ impl<R: Runtime> Node<R> {
         let mut node = Self {
             client_address: client_listener.local_address(),
             peer_address: peer_listener.local_address(),
+            api: Arc::new(ClientApi::new(Arc::clone(&inner))),
             inner,
             stops: Vec::new(),
             servers: Vec::new(),
@@ -263,11 +276,11 @@ impl<R: Runtime> Node<R> {
             tls.view().clone(),
             Services::new().and(raft).and(membership),
             Services::new().and(join),
-            Arc::new(ClientApi::<R, _>::new(Arc::clone(&self.inner))),
+            Arc::clone(&self.api),
             |node| R::observe(|| Event::LetIn { node: node.0 }),
             {
-                let replica = Arc::clone(replica);
-                move |node| replica.leader() == Some(node)
+                let inner = self.handle();
+                move |node| inner.follows(node)
             },
         ));
         let timing = replica.timing();
@@ -277,6 +290,8 @@ impl<R: Runtime> Node<R> {
             max_handshakes: 256,
             guests: STRANGERS,
             max_concurrent_streams: 1024,
+            max_requests: MAX_REQUESTS,
+            windows: Windows::PEER,
             max_header_bytes: 16 * 1024,
             handshake_timeout: timing.election().1 * 4,
             idle_timeout: Duration::from_secs(60),
@@ -296,7 +311,7 @@ impl<R: Runtime> Node<R> {
     }
 
     fn serve_clients(&mut self, listener: R::Listener) {
-        let front = Arc::new(Front::new(Arc::clone(&self.inner)));
+        let front = Arc::new(Front::new(Arc::clone(&self.inner), Arc::clone(&self.api)));
         let config = self.inner.config();
         let options = ServerOptions {
             name: "client",
@@ -304,6 +319,8 @@ impl<R: Runtime> Node<R> {
             max_handshakes: config.max_client_connections,
             guests: Guests::NONE,
             max_concurrent_streams: MAX_STREAMS,
+            max_requests: MAX_REQUESTS,
+            windows: Windows::CLIENT,
             max_header_bytes: 16 * 1024,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(3600),

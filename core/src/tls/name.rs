@@ -31,8 +31,9 @@ pub struct PeerIdentity {
 impl PeerIdentity {
     /// From a node's certificate. Whether the certificate is worth anything is for others to judge.
     pub fn from_certificate(certificate: &CertificateDer<'_>) -> Result<Self, TlsError> {
-        let key = public_key(certificate)?;
-        match uris(certificate)?.as_slice() {
+        let parsed = parse(certificate)?;
+        let key = PublicKey::from_spki(parsed.public_key().raw)?;
+        match uris_of(&parsed)?.as_slice() {
             [uri] => parse_uri(uri, key).ok_or(TlsError::Malformed {
                 what: "certificate of a node",
             }),
@@ -82,8 +83,11 @@ pub fn client_uri(cluster: ClusterId, name: &str) -> String {
 
 /// All URIs among the names of a certificate's subject.
 pub fn uris(certificate: &CertificateDer<'_>) -> Result<Vec<String>, TlsError> {
-    let parsed = parse(certificate)?;
-    let names = parsed
+    uris_of(&parse(certificate)?)
+}
+
+fn uris_of(certificate: &X509Certificate<'_>) -> Result<Vec<String>, TlsError> {
+    let names = certificate
         .subject_alternative_name()
         .map_err(|_| TlsError::Malformed {
             what: "certificate",

@@ -3,10 +3,11 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
 use super::Body;
@@ -48,6 +49,20 @@ pub(super) struct Tracked {
     pub(super) body: Body,
     #[expect(dead_code, reason = "held for its drop")]
     pub(super) in_use: Use,
+    pub(super) turn: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+/// Bytes that HTTP/2 may keep long after their body is gone, and the request's turn for as long.
+struct Unsent {
+    bytes: Bytes,
+    #[expect(dead_code, reason = "held for its drop")]
+    turn: Arc<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for Unsent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl http_body::Body for Tracked {
@@ -58,7 +73,15 @@ impl http_body::Body for Tracked {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let Some(turn) = &self.turn else {
+            return Poll::Ready(frame);
+        };
+        let keep = |bytes| {
+            let turn = Arc::clone(turn);
+            Bytes::from_owner(Unsent { bytes, turn })
+        };
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(keep))))
     }
 
     fn is_end_stream(&self) -> bool {

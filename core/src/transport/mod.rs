@@ -51,7 +51,7 @@ pub(crate) use handler::unknown;
 pub use handler::{Connection, Handler, Request, Services};
 pub use limits::{Bounds, Holding, Limits, UNCOUNTED_BYTES};
 pub use secure::{Dial, Plain, PlainDial, Secure};
-pub use server::{Guests, Http1, ServerOptions, serve};
+pub use server::{Guests, Http1, ServerOptions, Windows, serve};
 
 /// The largest message that a client may send: etcd's limit of 1.5 MiB for a request and 512 KiB for what surrounds it.
 pub const CLIENT_MESSAGE_BYTES: usize = 2 * 1024 * 1024;

@@ -40,6 +40,29 @@ impl Guests {
     };
 }
 
+/// Bytes that the other side may send ahead of what is taken. A request that waits keeps what it has sent in the window of its
+/// connection, so that a few of them must not fill it: those that are read would wait for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// By one request,
+    pub stream: u32,
+    /// and by all of a connection.
+    pub connection: u32,
+}
+
+impl Windows {
+    /// For clients, of whom there are many: thirty-two large requests of one may wait.
+    pub const CLIENT: Self = Self {
+        stream: 32 << 10,
+        connection: 1 << 20,
+    };
+    /// For members, where a snapshot that is written slowly must not hold heartbeats up, and who may be further away.
+    pub const PEER: Self = Self {
+        stream: 256 << 10,
+        connection: 4 << 20,
+    };
+}
+
 /// What a listener allows.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -53,6 +76,11 @@ pub struct ServerOptions {
     pub guests: Guests,
     /// Requests in progress on one connection; a client that has more queues them.
     pub max_concurrent_streams: u32,
+    /// Requests over HTTP/2 on all connections together, each until its answer is out; one more is refused. Thousands of
+    /// connections with as many streams as each may have would have no bound to speak of.
+    pub max_requests: u32,
+    /// What may have been sent and not been taken yet.
+    pub windows: Windows,
     /// Bytes of the headers of one request.
     pub max_header_bytes: u32,
     /// From the accepted connection to the first bytes of HTTP, TLS included.
@@ -86,6 +114,7 @@ pub async fn serve<R, S, H>(
 {
     let server = Arc::new(Server {
         lobby: Lobby::new(options.max_handshakes, options.guests.max_connections),
+        turns: Arc::new(Semaphore::new(options.max_requests as usize)),
         secure,
         handler,
         options,
@@ -124,14 +153,7 @@ where
                 };
                 let server = Arc::clone(server);
                 drop(R::spawn(async move {
-                    session::run::<R, S, H>(
-                        &server.secure,
-                        &server.handler,
-                        &server.options,
-                        &server.lobby,
-                        arrival,
-                    )
-                    .await;
+                    session::run::<R, S, H>(&server, arrival).await;
                     server.lobby.leave(number);
                     drop(slot);
                 }));
@@ -144,11 +166,14 @@ where
     }
 }
 
-struct Server<S, H> {
-    secure: S,
-    handler: Arc<H>,
-    options: ServerOptions,
-    lobby: Lobby,
+/// What all connections of a listener share.
+pub(super) struct Server<S, H> {
+    pub(super) secure: S,
+    pub(super) handler: Arc<H>,
+    pub(super) options: ServerOptions,
+    pub(super) lobby: Lobby,
+    /// One for each request that is in progress.
+    pub(super) turns: Arc<Semaphore>,
 }
 
 impl<S, H> Server<S, H> {

@@ -11,15 +11,16 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Version;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tonic::Status;
 
 use super::activity::{Activity, Tracked};
 use super::glue::{InlineExecutor, RuntimeTimer};
-use super::lobby::Lobby;
 use super::preface::{self, Protocol, Replayed};
+use super::server::Server;
 use super::{Body, Connection, Handler, Http1, Request, Secure, ServerOptions, deadline};
 use crate::etcd::EtcdError;
 use crate::runtime::{Runtime, Stream, timeout};
@@ -39,17 +40,19 @@ pub(super) struct Arrival<S> {
 }
 
 /// Looks after one connection until it ends.
-pub(super) async fn run<R, S, H>(
-    secure: &S,
-    handler: &Arc<H>,
-    options: &ServerOptions,
-    lobby: &Lobby,
-    arrival: Arrival<R::Stream>,
-) where
+pub(super) async fn run<R, S, H>(server: &Server<S, H>, arrival: Arrival<R::Stream>)
+where
     R: Runtime,
     S: Secure<R::Stream>,
     H: Handler<S::Peer>,
 {
+    let Server {
+        secure,
+        handler,
+        options,
+        lobby,
+        turns,
+    } = server;
     let name = options.name;
     let Arrival {
         number,
@@ -85,6 +88,7 @@ pub(super) async fn run<R, S, H>(
         handler: Arc::clone(handler),
         connection: Arc::clone(&connection),
         activity: Arc::default(),
+        turns: Arc::clone(turns),
         streams: if is_guest {
             options.guests.max_concurrent_streams
         } else {
@@ -135,6 +139,7 @@ struct Session<'a, P, H> {
     handler: Arc<H>,
     connection: Arc<Connection<P>>,
     activity: Arc<Activity>,
+    turns: Arc<Semaphore>,
     streams: u32,
     /// How long it may last at most; none for as long as it is used.
     life: Option<Duration>,
@@ -156,6 +161,8 @@ where
             .timer(RuntimeTimer::<R>::new())
             .auto_date_header(false)
             .max_concurrent_streams(self.streams)
+            .initial_connection_window_size(self.options.windows.connection)
+            .initial_stream_window_size(self.options.windows.stream)
             .max_header_list_size(self.options.max_header_bytes)
             .keep_alive_interval(self.options.keepalive_interval)
             .keep_alive_timeout(self.options.keepalive_timeout);
@@ -184,7 +191,8 @@ where
         self.drive::<R, _>(http, goodbye, stop).await
     }
 
-    /// Answers one request, for as long as its caller says that it waits.
+    /// Answers one request, for as long as its caller says that it waits. Over HTTP/2 it takes a turn until its answer is out; over
+    /// HTTP/1.1 a connection has but one request at a time, and health probes must not depend on what others ask.
     fn answer<R: Runtime>(
         &self,
         request: Request,
@@ -192,11 +200,21 @@ where
     {
         let limit = deadline::from_headers(request.headers());
         let in_use = self.activity.begin();
-        let handled = Arc::clone(&self.handler).handle(Arc::clone(&self.connection), request);
-        let handled = deadline::within::<R, _>(limit, handled);
+        let turn = match request.version() {
+            Version::HTTP_2 => Arc::clone(&self.turns).try_acquire_owned().map(Some),
+            _ => Ok(None),
+        };
+        let handled = turn.is_ok().then(|| {
+            let handler = Arc::clone(&self.handler);
+            deadline::within::<R, _>(limit, handler.handle(Arc::clone(&self.connection), request))
+        });
         async move {
-            let response = handled.await.unwrap_or_else(|_elapsed| out_of_time());
-            Ok(response.map(|body| Tracked { body, in_use }))
+            let response = match handled {
+                Some(handled) => handled.await.unwrap_or_else(|_elapsed| out_of_time()),
+                None => Status::from(EtcdError::TooManyRequests).into_http(),
+            };
+            let turn = turn.ok().flatten().map(Arc::new);
+            Ok(response.map(|body| Tracked { body, in_use, turn }))
         }
     }
 

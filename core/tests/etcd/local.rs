@@ -18,7 +18,7 @@ use quorate::runtime::tokio::TokioRuntime;
 use quorate::runtime::{Listener as _, Runtime, TaskHandle as _};
 use quorate::state::{self, Durability, KeyspaceHash, ReadError, Reader, Response, State, Sweep};
 use quorate::transport::{
-    Channel, ChannelOptions, Guests, Http1, Plain, PlainDial, ServerOptions, serve,
+    Channel, ChannelOptions, Guests, Http1, Plain, PlainDial, ServerOptions, Windows, serve,
 };
 use tokio::sync::Semaphore;
 
@@ -195,18 +195,19 @@ impl Served {
     }
 
     /// Serves so many requests at a time.
-    pub(crate) async fn at_most(requests: usize) -> Self {
+    pub(crate) async fn at_most(requests: u32) -> Self {
         let node = Local::new();
         let listener = R::listen("127.0.0.1:0").await.unwrap();
         let address = listener.local_address();
-        let api = ClientApi::<R, _>::of_at_most(requests, Arc::clone(&node));
-        let api = Arc::new(api);
+        let api = Arc::new(ClientApi::<R, _>::new(Arc::clone(&node)));
         let options = ServerOptions {
             name: "client",
             max_connections: 1000,
             max_handshakes: 1000,
             guests: Guests::NONE,
             max_concurrent_streams: 1000,
+            max_requests: requests,
+            windows: Windows::CLIENT,
             max_header_bytes: 16 * 1024,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(3600),

@@ -29,7 +29,7 @@ use quorate::tls::secure::{Exporter, NodeTls, connect_as_stranger, explain};
 use quorate::tls::{KeyHash, NodeSubject, PrivateKey, PublicKey};
 use quorate::transport::{
     Body, Channel, ChannelOptions, Connection, Dial, Guests, Handler, Http1, JOIN_MESSAGE_BYTES,
-    Request, ServerOptions, Services, serve,
+    Request, ServerOptions, Services, Windows, serve,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Status;
@@ -164,6 +164,8 @@ fn options() -> ServerOptions {
             life: Duration::from_secs(5),
         },
         max_concurrent_streams: 16,
+        max_requests: 1_000,
+        windows: Windows::CLIENT,
         max_header_bytes: 16 * 1024,
         handshake_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(60),

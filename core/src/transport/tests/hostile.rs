@@ -63,8 +63,8 @@ async fn large_messages_wait_for_one_another_and_all_are_answered() {
     let server = TestServer::start(options()).await;
     let channel = channel(&server);
     let value = vec![7; 99_000];
-    // Two fit into the budget at a time.
-    let calls: Vec<_> = (0..9)
+    // Two fit into the budget at a time, and what the others have sent meanwhile into the connection's window.
+    let calls: Vec<_> = (0..30)
         .map(|_| (channel.clone(), value.clone()))
         .map(|(channel, value)| in_background(async move { echo(&channel, &value).await }))
         .collect();
@@ -298,6 +298,31 @@ async fn answers_that_nobody_reads_have_a_budget() {
         }
     }
     panic!("no room although nothing is unread");
+}
+
+#[tokio::test]
+async fn answer_takes_its_turn_until_it_is_read() {
+    let server = TestServer::start(ServerOptions {
+        max_requests: 2,
+        ..options()
+    })
+    .await;
+    // Too small to be counted by their bytes, and too large for the windows of whoever asked.
+    let unread = [
+        ask_and_not_read(&server, &[7; 3_000]).await,
+        ask_and_not_read(&server, &[7; 3_000]).await,
+    ];
+    let channel = channel(&server);
+    let status = in_time(echo(&channel, b"one more")).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(status.message(), "etcdserver: too many requests");
+    drop(unread);
+    for _ in 0..1_000 {
+        if echo(&channel, b"one more").await.is_ok() {
+            return;
+        }
+    }
+    panic!("no turn although nothing is unread");
 }
 
 #[tokio::test]

@@ -119,6 +119,8 @@ fn options() -> ServerOptions {
         max_handshakes: 100,
         guests: Guests::NONE,
         max_concurrent_streams: 100,
+        max_requests: 1_000,
+        windows: Windows::CLIENT,
         max_header_bytes: 16 * 1024,
         handshake_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(600),
