@@ -259,6 +259,11 @@ impl<R: Runtime> Driver<R> {
         for (node, lag) in &sight.heard {
             watch.health.heard(*node, *lag, &self.policy, now);
         }
+        let role = |member: &store::Member| Role::from_stored(member.role);
+        let receives_log = |member: &&store::Member| role(member).is_none_or(Role::receives_log);
+        for member in members.iter().filter(receives_log) {
+            watch.health.note_log(NodeId(member.id), true);
+        }
     }
 
     /// Asks every member how it is, when its time has come. Heartbeats tell nothing of spares, which Raft does not know, and of nobody whether it
@@ -316,6 +321,7 @@ impl<R: Runtime> Driver<R> {
                     asked.informed = informed;
                 }
             }
+            watch.health.note_log(node, report.holds_log);
             if report.holds_signer {
                 watch.signers.insert(node);
             } else {

@@ -203,6 +203,9 @@ pub fn quorum(voters: usize) -> usize {
     voters / 2 + 1
 }
 
+/// How long it is at least until a spare has given up the log that it had.
+const A_MOMENT: Duration = Duration::from_millis(100);
+
 fn seat(
     member: &MemberFacts,
     health: &Health,
@@ -237,7 +240,11 @@ fn seat(
         seat.behind_for = observed.behind_for(now);
         seat.lag = observed.lag();
         seat.may_vote_in = observed.stable_in(policy.stabilisation, policy, now);
-        seat.may_follow_in = observed.stable_in(policy.standby_after, policy, now);
+        seat.may_follow_in = if member.role == Role::Spare && observed.keeps_log() {
+            policy.standby_after.max(A_MOMENT)
+        } else {
+            observed.stable_in(policy.standby_after, policy, now)
+        };
         seat.flaps = observed.flaps_remembered(policy, now);
     }
     seat

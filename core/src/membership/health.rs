@@ -57,6 +57,8 @@ pub struct NodeHealth {
     last_level: Option<Instant>,
     flaps: u32,
     last_flap: Instant,
+    /// Whether it may still have a log.
+    keeps_log: bool,
 }
 
 impl NodeHealth {
@@ -71,6 +73,7 @@ impl NodeHealth {
             last_level: None,
             flaps: 0,
             last_flap: now,
+            keeps_log: false,
         }
     }
 
@@ -144,6 +147,13 @@ impl NodeHealth {
         }
     }
 
+    /// Whether it may still have a log, though its role asks for none: it has yet to hear of that. It must not be sent another one
+    /// before it has given this one up, or it gives up what it was sent.
+    #[must_use]
+    pub fn keeps_log(&self) -> bool {
+        self.keeps_log
+    }
+
     /// Losses it came back from, less those that are long enough ago.
     #[must_use]
     pub fn flaps_remembered(&self, policy: &Policy, now: Instant) -> u32 {
@@ -187,6 +197,13 @@ impl Health {
     /// Notes that `node`, to which no heartbeats go, answered when it was asked.
     pub fn answered(&mut self, node: NodeId, policy: &Policy, now: Instant) {
         self.note(node, None, Pace::Questions, policy, now);
+    }
+
+    /// Notes that `node` may have a log from now on, or said that it has none.
+    pub fn note_log(&mut self, node: NodeId, keeps_log: bool) {
+        if let Some(health) = self.nodes.get_mut(&node) {
+            health.keeps_log = keeps_log;
+        }
     }
 
     fn note(&mut self, node: NodeId, lag: Option<u64>, pace: Pace, policy: &Policy, now: Instant) {

@@ -311,7 +311,7 @@ impl<'a> Planner<'a> {
                 .copied()
         };
         // While the voters are too few, a standby too many is the next voter.
-        let settled = self.voters.len() >= self.target;
+        let settled = self.wanted_voters() == 0;
         let out = unwanted.or_else(|| settled.then(surplus).flatten())?;
         self.change_standbys([(out.id, Role::Spare)], Why::RetireStandby(out.id))
     }
@@ -329,14 +329,11 @@ impl<'a> Planner<'a> {
         )
     }
 
-    /// Fewer standbys than wanted: the best spare begins to receive the log. Voters that are still missing come out of the
-    /// standbys, so they count too.
+    /// Fewer standbys than wanted: the best spare begins to receive the log. Voters that are still missing, or that are to be
+    /// replaced, come out of the standbys, so they count too.
     fn fill_standbys(&mut self) -> Option<Step> {
         let have = self.fleet.with_role(Role::Standby).count();
-        let want = self
-            .policy
-            .standbys
-            .max(self.target.saturating_sub(self.voters.len()));
+        let want = self.policy.standbys.max(self.wanted_voters());
         if have >= want {
             return None;
         }
@@ -459,6 +456,13 @@ impl<'a> Planner<'a> {
     }
 
     // ---- preferences
+
+    /// How many voters have yet to be made of standbys: those that there are too few, and those that are to be replaced.
+    fn wanted_voters(&self) -> usize {
+        let voters = self.fleet.with_role(Role::Voter);
+        let staying = voters.filter(|seat| !seat.should_be_replaced(self.policy));
+        self.target.saturating_sub(staying.count())
+    }
 
     fn voters_without(&self, node: NodeId) -> BTreeSet<NodeId> {
         self.voters

@@ -149,7 +149,7 @@ impl<R: Runtime> Inner<R> {
     /// beyond its bound.
     async fn guard_space(&self) {
         let (directory, replica, config) = (self.directory(), self.replica(), self.config());
-        let mut reserved = directory.reserve(config.reserve_bytes).is_ok();
+        let mut reserved = !replica.is_full() && directory.reserve(config.reserve_bytes).is_ok();
         loop {
             R::sleep(Duration::from_secs(1)).await;
             let room = if replica.is_full() {
@@ -257,6 +257,7 @@ impl<R: Runtime> Inner<R> {
             if self.status().await.is_ok() {
                 continue;
             }
+            self.ask_who_leads().await;
             let view = self.view().get();
             let me = self.who().node;
             told = view.members.len() > 1 && was_removed::<R>(&view, me).await;
@@ -264,6 +265,24 @@ impl<R: Runtime> Inner<R> {
         let why = "this node was removed from its cluster while it was away; to come back it has to join anew, with --wipe";
         tracing::error!("{why}");
         self.replica().set_trouble(Some(why.to_owned()));
+    }
+
+    /// Asks the other voters, as they are known here, whom they follow. The leader may be a spare by an old view, from which nothing
+    /// is taken, so that the view stays old (T3).
+    async fn ask_who_leads(&self) {
+        let peers = self.replica().peers();
+        let others = self.view().get().voters();
+        for voter in others.into_iter().filter(|node| *node != self.who().node) {
+            let report = peers
+                .report(voter, self.replica().timing().election().1)
+                .await;
+            if let Some(leader) = report.map(|report| NodeId(report.leader))
+                && leader != NodeId(0)
+            {
+                self.note_told_leader(leader);
+                return;
+            }
+        }
     }
 
     /// Asks for a new certificate when a third of the old one's life is left (R28).

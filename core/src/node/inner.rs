@@ -36,6 +36,8 @@ pub struct Inner<R: Runtime> {
     inhabitant: Mutex<Inhabitant>,
     /// With what this node fails together: as configured, or as an operator said since.
     failure_domain: Mutex<String>,
+    /// Who leads, as a voter said when this node knew of no leader; zero before.
+    told_leader: AtomicU64,
     /// Held by whoever reads a row of the member table in order to change it.
     row_changes: tokio::sync::Mutex<()>,
     /// As of which log index the members are as they are.
@@ -57,14 +59,16 @@ impl<R: Runtime> Inner<R> {
         Self {
             files: IdentityFiles::new(directory.disk().clone(), directory.path()),
             directory,
-            replica,
             authority: Mutex::new(authority),
             inhabitant: Mutex::new(inhabitant),
             failure_domain: Mutex::new(config.failure_domain.clone()),
+            told_leader: AtomicU64::new(0),
             row_changes: tokio::sync::Mutex::new(()),
-            changed_at: AtomicU64::new(0),
+            // Whoever knows less than what is known here may have an older view.
+            changed_at: AtomicU64::new(replica.peers().tls().view().get().index.0),
             status: Mutex::default(),
             scans: Arc::new(Semaphore::new(CLIENT_SCANS)),
+            replica,
             config,
         }
     }
@@ -88,6 +92,17 @@ impl<R: Runtime> Inner<R> {
     #[must_use]
     pub fn replica(&self) -> &Arc<Replica<R>> {
         &self.replica
+    }
+
+    /// Takes note of who leads, as a voter says.
+    pub(super) fn note_told_leader(&self, leader: NodeId) {
+        self.told_leader.store(leader.0, Ordering::Relaxed);
+    }
+
+    /// Whether `node` leads, by what Raft says here; where it knows of no leader, by what a voter said.
+    pub(super) fn follows(&self, node: NodeId) -> bool {
+        let told = || NodeId(self.told_leader.load(Ordering::Relaxed));
+        self.replica.leader().unwrap_or_else(told) == node
     }
 
     /// How it was configured.
@@ -287,6 +302,8 @@ impl<R: Runtime> Inner<R> {
         let (view, report) = (self.view().get(), self.replica.report().await?);
         let expires = self.certificate_validity().not_after;
         Ok(ReportResponse {
+            // The directory says that there is none before Raft has ended.
+            holds_log: self.holds_log() || self.replica().raft().is_some(),
             holds_signer: self.authority().is_some(),
             certificate_expires_ms: expires.millis(),
             view_index: view.index.0,

@@ -19,12 +19,18 @@ impl<R: Runtime> Inner<R> {
     /// Does what the member view says that this node's role asks for, whenever the view changes.
     pub(super) async fn follow_role(self: Arc<Self>) {
         let mut views = self.view().subscribe();
+        let mut troubled = false;
         loop {
-            if let Err(error) = self.fit_role().await {
+            if let Err(error) = self.fit_role(troubled).await {
                 tracing::error!(%error, "the node cannot take up its role; it tries again");
                 self.replica().set_trouble(Some(error.to_string()));
+                troubled = true;
                 R::sleep(self.replica().timing().request_timeout()).await;
                 continue;
+            }
+            // The role may have become another one meanwhile, which asks for nothing.
+            if std::mem::take(&mut troubled) {
+                self.replica().set_trouble(None);
             }
             if views.changed().await.is_err() {
                 return;
@@ -32,7 +38,7 @@ impl<R: Runtime> Inner<R> {
         }
     }
 
-    async fn fit_role(&self) -> Result<(), NodeError> {
+    async fn fit_role(&self, again: bool) -> Result<(), NodeError> {
         let view = self.view().get();
         let row = view.members.get(&self.who().node);
         let Some(role) = row.and_then(|row| Role::from_stored(row.role)) else {
@@ -43,6 +49,10 @@ impl<R: Runtime> Inner<R> {
                 Err(self.lacks_its_log("voter found to be without a log"))
             }
             (true, false) => self.take_up_log().await,
+            // The stores were made and could not be opened; nothing was promised over them.
+            (true, true) if again && self.replica().raft().is_none() => {
+                Ok(self.replica().start(Stores::New).await?)
+            }
             (false, true) => self.lay_down_log().await,
             _ => Ok(()),
         }

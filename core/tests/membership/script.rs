@@ -35,6 +35,10 @@ pub(crate) fn execute(world: &mut World, words: &[&str]) -> String {
             world.raft.own_term = OwnTerm::Pending;
             String::new()
         }
+        ["standbys-wanted", count] => {
+            world.policy.standbys = count.parse().expect("a number of standbys");
+            String::new()
+        }
         ["clean-up", "voters", "after", span] => {
             world.policy.clean_up.voters = true;
             world.policy.clean_up.grace = Some(seconds(span));

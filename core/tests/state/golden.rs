@@ -555,6 +555,7 @@ fn proposals(log_id: LogId) -> Vec<(&'static str, Vec<u8>)> {
         view_index: 12,
         aims: "a".into(),
         disk_full: true,
+        holds_log: true,
     };
     vec![
         ("Propose", propose.encode_to_vec()),
