@@ -48,12 +48,14 @@ impl<R: Runtime> Backend for Inner<R> {
             .await
             .map_err(|_| closed())?;
         let readers = self.replica().readers().await?.ok_or_else(closed)?;
-        if request.range_end.is_empty() {
+        let answer = if request.range_end.is_empty() {
             // A few microseconds: less than what it costs to hand it to another thread.
-            return readers.with(|reader| reader.range(&request));
-        }
-        self.scan(move || readers.with(|reader| reader.range(&request)))
-            .await
+            readers.with(|reader| reader.range(&request))
+        } else {
+            self.scan(move || readers.with(|reader| reader.range(&request)))
+                .await
+        };
+        answer.inspect_err(|error| note_damage(self, error))
     }
 
     fn identity(&self) -> Identity {
@@ -113,15 +115,19 @@ impl<R: Runtime> Backend for Inner<R> {
     }
 
     fn alarms(&self) -> Vec<AlarmMember> {
-        let full = AlarmMember {
-            member_id: self.who().node.0,
-            alarm: AlarmType::Nospace.into(),
-        };
-        if self.replica().is_full() {
-            vec![full]
-        } else {
-            Vec::new()
-        }
+        let replica = self.replica();
+        let raised = [
+            (replica.is_full(), AlarmType::Nospace),
+            (replica.damage().is_some(), AlarmType::Corrupt),
+        ];
+        let member_id = self.who().node.0;
+        let raised = raised.into_iter().filter(|(is_raised, _)| *is_raised);
+        raised
+            .map(|(_, alarm)| AlarmMember {
+                member_id,
+                alarm: alarm.into(),
+            })
+            .collect()
     }
 
     async fn swept(&self, _revision: Revision) -> Result<(), EtcdError> {
@@ -130,11 +136,20 @@ impl<R: Runtime> Backend for Inner<R> {
 
     async fn hash(&self, revision: Revision) -> Result<KeyspaceHash, ReadError> {
         let snapshots = self.replica().snapshots().await?.ok_or_else(closed)?;
-        self.scan(move || snapshots.hash_kv(revision)).await
+        let hash = self.scan(move || snapshots.hash_kv(revision)).await;
+        hash.inspect_err(|error| note_damage(self, error))
     }
 
     async fn move_leader(&self, to: NodeId) -> Result<(), EtcdError> {
         self.replica().move_leader(to).await
+    }
+}
+
+fn note_damage<R: Runtime>(node: &Inner<R>, error: &ReadError) {
+    if let ReadError::State(error) = error
+        && error.is_damage()
+    {
+        node.replica().note_damage(error);
     }
 }
 

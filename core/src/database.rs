@@ -178,7 +178,7 @@ pub enum DatabaseError {
         found: String,
     },
     /// The disk is full.
-    #[error("{file}: the disk is full")]
+    #[error("{file}: the disk is full; nothing was changed. Make some room on it and try again")]
     Full {
         /// The database.
         file: String,

@@ -24,8 +24,8 @@ use quorate::raft::length;
 use quorate::raft::proposer::ProposeError;
 use quorate::raft::replica::{Replica, Stores};
 use quorate::raft::types::Proposal;
-use quorate::runtime::Runtime as _;
 use quorate::runtime::tokio::TokioRuntime;
+use quorate::runtime::{Runtime as _, timeout};
 use quorate::state::{FEATURE_LEVEL, Response, command};
 
 use nodes::{config, until};
@@ -335,24 +335,26 @@ async fn leadership_is_handed_over_under_load_and_every_write_has_an_answer() {
     let directory = tempfile::tempdir().unwrap();
     let nodes = three(directory.path()).await;
     let (leader, follower) = leader_and_follower(&nodes);
-    let mut writers = tokio::task::JoinSet::new();
+    let mut writers = Vec::new();
     for writer in 0..64 {
         let replica = Arc::clone(match writer % 2 {
             0 => leader.replica(),
             _ => follower.replica(),
         });
-        writers.spawn(async move {
+        writers.push(TokioRuntime::spawn(async move {
             for number in 0..60 {
                 let put = put(&format!("{writer}/{number}"), "value");
                 replica.command(put).await.unwrap();
             }
-        });
+        }));
     }
     TokioRuntime::sleep(Duration::from_millis(20)).await;
     let heir = leader.replica().hand_over(Duration::from_secs(2)).await;
     assert!(heir.is_some(), "followers are level once nothing is added");
     assert!(!leader.replica().leads());
-    writers.join_all().await;
+    for writer in writers {
+        writer.await.unwrap();
+    }
     for node in nodes {
         node.stop().await;
     }
@@ -368,7 +370,7 @@ async fn write_unknown(leader: &RealNode) {
 }
 
 async fn end_of(node: &mut RealNode) -> String {
-    let failed = tokio::time::timeout(Duration::from_secs(30), node.failed());
+    let failed = timeout::<TokioRuntime, _>(Duration::from_secs(30), node.failed());
     failed.await.expect("it ends by itself").to_string()
 }
 

@@ -24,7 +24,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use libtest_mimic::{Arguments, Trial};
 use quorate::proto::etcdserverpb::kv_client::KvClient;
-use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
+use quorate::proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate::proto::etcdserverpb::{
+    AlarmMember, AlarmRequest, AlarmType, PutRequest, RangeRequest,
+};
 use quorate::runtime::tokio::TokioRuntime;
 use quorate::transport::{Channel, ChannelOptions, PlainDial};
 use rustix::process::{Pid, Signal, kill_process};
@@ -62,6 +65,8 @@ fn main() -> ExitCode {
     let full = trials![
         a_nearly_full_disk_stops_writes_and_only_until_there_is_room,
         a_disk_that_is_full_to_the_last_byte_loses_nothing_and_is_recovered_from,
+        a_node_starts_on_a_full_disk_and_takes_no_writes_before_there_is_room,
+        a_directory_on_a_file_system_that_cannot_be_written_is_named,
     ]
     .map(|trial| trial.with_ignored_flag(!can_be_full));
     let others = trials![
@@ -139,8 +144,28 @@ impl Place {
 
     /// Starts the node on a file system of `mib` MiB that only it sees.
     fn start_on_small_disk(&self, mib: u32, more: &str) -> Node {
+        self.start_mounted(
+            &format!("size={mib}m"),
+            &format!("exec \"$0\" \"$@\" {more}"),
+        )
+    }
+
+    /// The same, and when it has ended and a file `again` is beside its data, starts it again.
+    fn start_twice_on_small_disk(&self, mib: u32, more: &str) -> Node {
+        let again = self.parent.path().join("again");
+        self.start_mounted(
+            &format!("size={mib}m"),
+            &format!(
+                "\"$0\" \"$@\" {more}; until [ -e '{}' ]; do sleep 0.05; done; exec \"$0\" \"$@\" {more}",
+                again.display()
+            ),
+        )
+    }
+
+    /// Runs a script beside a file system in memory, of these options, where the node's directory is.
+    fn start_mounted(&self, options: &str, script: &str) -> Node {
         let script = format!(
-            "mount -t tmpfs -o size={mib}m none '{}' && exec \"$0\" \"$@\" {more}",
+            "mount -t tmpfs -o {options} none '{}' && {script}",
             self.parent.path().display()
         );
         let mut command = Command::new("unshare");
@@ -174,7 +199,10 @@ impl Place {
 
     /// A start that is expected to be refused, with these words.
     async fn refuses(&self, words: &[&str]) {
-        let mut node = self.start();
+        self.is_refused(self.start(), words).await;
+    }
+
+    async fn is_refused(&self, mut node: Node, words: &[&str]) {
         eventually("the node refuses to start", async || !node.runs()).await;
         let code = node.0.wait().unwrap().code();
         assert_eq!(code, Some(DATA_DIRECTORY), "{}", self.said());
@@ -185,6 +213,10 @@ impl Place {
     }
 
     fn kv(&self) -> Kv {
+        KvClient::new(self.channel())
+    }
+
+    fn channel(&self) -> Channel<TokioRuntime> {
         let options = ChannelOptions {
             connect_timeout: Duration::from_secs(5),
             call_timeout: Duration::from_secs(10),
@@ -194,7 +226,13 @@ impl Place {
             rest_max: Duration::from_millis(10),
         };
         let dial = PlainDial::<TokioRuntime>::new(format!("127.0.0.1:{}", self.client));
-        KvClient::new(Channel::new(dial, options))
+        Channel::new(dial, options)
+    }
+
+    async fn alarms(&self) -> Vec<AlarmMember> {
+        let mut maintenance = MaintenanceClient::new(self.channel());
+        let list = AlarmRequest::default();
+        maintenance.alarm(list).await.unwrap().into_inner().alarms
     }
 
     async fn serves(&self) {
@@ -329,6 +367,68 @@ async fn a_disk_that_is_full_to_the_last_byte_loses_nothing_and_is_recovered_fro
     assert_eq!(node.stop(), Some(0));
 }
 
+/// What `quorate status` says of a node whose directory is seen there, and its exit code.
+fn status(data: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    let said = command.args(["status", "--data-dir"]).arg(data).output();
+    let said = said.unwrap();
+    let text = [said.stdout, said.stderr].concat();
+    (
+        said.status.code(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+/// The one process that this one waits for.
+fn child_of(process: u32) -> Pid {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+    let child = children.split_whitespace().next().unwrap().parse().unwrap();
+    Pid::from_raw(child).unwrap()
+}
+
+async fn a_node_starts_on_a_full_disk_and_takes_no_writes_before_there_is_room() {
+    let place = Place::new();
+    let mut node = place.start_twice_on_small_disk(96, "--min-free-mib 8");
+    place.serves().await;
+    put(&place.kv(), "before", b"kept".to_vec()).await.unwrap();
+    let shell = node.0.id();
+    kill_process(child_of(shell), Signal::TERM).unwrap();
+    eventually("it has stopped", async || place.said().contains("stopped")).await;
+    // To the last byte, but for what the node itself had set aside.
+    let parent = seen_by(&node, &place);
+    let filler = fill(&parent, 0);
+    fs::File::create(parent.join("again")).unwrap();
+    let kv = place.kv();
+    eventually(
+        "it reads again",
+        async || matches!(get(&kv, "before").await, Ok(Some(value)) if value == "kept"),
+    )
+    .await;
+    let refused = put(&kv, "while full", b"never".to_vec()).await;
+    assert_eq!(refused.unwrap_err().message(), NO_SPACE);
+    let data = parent.join("data");
+    eventually("status says so", async || {
+        let (code, said) = status(&data);
+        code == Some(8) && said.contains("takes no writes") && said.contains("nearly full")
+    })
+    .await;
+    fs::remove_file(filler).unwrap();
+    eventually("writes are taken again", async || {
+        put(&kv, "after", b"kept".to_vec()).await.is_ok()
+    })
+    .await;
+    assert_eq!(get(&kv, "while full").await.unwrap(), None);
+    assert!(node.runs());
+    assert_eq!(node.stop(), Some(0));
+}
+
+async fn a_directory_on_a_file_system_that_cannot_be_written_is_named() {
+    let place = Place::new();
+    let node = place.start_mounted("ro", "exec \"$0\" \"$@\"");
+    let data = place.data().display().to_string();
+    place.is_refused(node, &[&data, "Read-only"]).await;
+}
+
 /// Turns over every bit of the file from `from` on.
 fn spoil(file: &Path, from: u64) -> Vec<u8> {
     let mut handle = fs::OpenOptions::new()
@@ -395,6 +495,19 @@ async fn damage_met_while_running_is_said_and_nothing_is_made_anew() {
     assert!(said.contains("state.db"), "{said}");
     assert!(said.contains("damaged"), "{said}");
     assert!(node.runs(), "{said}");
+    let (_, told) = status(&place.data());
+    eventually("status says so", async || {
+        status(&place.data()).1.contains("damaged")
+    })
+    .await;
+    assert!(told.contains("quorate is running"), "{told}");
+    let alarms = place.alarms().await;
+    assert!(
+        alarms
+            .iter()
+            .any(|alarm| alarm.alarm() == AlarmType::Corrupt),
+        "{alarms:?}"
+    );
     let now = fs::read(&state).unwrap();
     assert_eq!(now[16 << 10..], damaged[16 << 10..], "it is evidence");
 }

@@ -16,6 +16,10 @@
 //! Left out, because it is nonsense that etcd itself answers differently from version to version: sort orders that do not
 //! exist, and negative revisions inside of transactions (alone they mean the present one).
 #![allow(
+    clippy::disallowed_methods,
+    reason = "these tests run real processes on real files"
+)]
+#![allow(
     clippy::unwrap_used,
     reason = "what is unwrapped outside of a test function is unwrapped for one"
 )]

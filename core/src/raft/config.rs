@@ -149,6 +149,15 @@ mod tests {
         assert_eq!(config.quorum_loss_probe_interval, Some(600));
         assert_eq!(
             (
+                config.enable_pre_vote,
+                config.enable_leader_restore,
+                config.allow_log_reversion
+            ),
+            (Some(true), Some(false), Some(false)),
+            "each of these is a hazard the other way round"
+        );
+        assert_eq!(
+            (
                 config.snapshot_policy,
                 config.replication_lag_threshold,
                 config.max_in_snapshot_log_to_keep,

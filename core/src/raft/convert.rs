@@ -68,6 +68,18 @@ pub fn required_vote(vote: Option<&store::Vote>) -> io::Result<Vote> {
     Ok(vote_in(vote))
 }
 
+/// The vote by which `leader` leads.
+///
+/// # Errors
+/// When it is missing, cannot be numbered, or is not one that a quorum has granted to that node.
+pub fn leaders_vote(vote: Option<&store::Vote>, leader: NodeId) -> io::Result<Vote> {
+    let vote = required_vote(vote)?;
+    if !vote.committed || vote.leader_id.voted_for != leader {
+        return Err(malformed("not the vote of a leader that sends this"));
+    }
+    Ok(vote)
+}
+
 /// The id of something that will be written down here, from another node.
 ///
 /// # Errors

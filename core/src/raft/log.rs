@@ -571,8 +571,8 @@ async fn write_queue<R: Runtime>(
         Arc::new(Mutex::new(journal)),
         Arc::new(Mutex::new(checkpointer)),
     );
-    // What an earlier run left unmoved is moved with the first write.
-    let mut unmoved = CHECKPOINT_BYTES;
+    // Opening the log has moved what an earlier run left.
+    let mut unmoved = 0;
     // Most of the write-ahead file is moved beside the writes. What they added meanwhile is moved between two of them:
     // SQLite starts the file over only if a write finds everything moved, and without that it would grow for as long as
     // the load lasts, and each sync would have to write the file's new length too.

@@ -479,9 +479,13 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
             Content::Here(other) => self.unseen.run(move |state| copy(&other, state)).await,
         };
         let installed = installed.map_err(io::Error::other)?;
+        let last = meta.last_log_id;
+        if installed.log_id != last.as_ref().map(convert::log_id_out) {
+            // A start goes by what the state itself says.
+            return Err(io::Error::other("a snapshot is not what its head says"));
+        }
         stumble!(R, "buggify/snapshot.installed");
         *lock(&self.point) = installed;
-        let last = meta.last_log_id;
         R::observe(|| Event::Installed {
             last: last.map_or((0, 0), |id| (term_of(&id), id.index)),
         });

@@ -111,6 +111,8 @@ pub struct Replica<R: Runtime> {
     may_vote: AtomicBool,
     /// Why the node does not write, for people.
     trouble: Mutex<Option<String>>,
+    /// What a read found damaged. It is told for as long as the process lives: nothing mends it.
+    damage: Mutex<Option<String>>,
     /// The leader sent an entry that this version does not know.
     unknown: Mutex<Option<StateError>>,
     /// The disk is nearly full: nothing is taken that would be written.
@@ -161,6 +163,7 @@ impl<R: Runtime> Replica<R> {
             readers: Mutex::new(None),
             may_vote: AtomicBool::new(false),
             trouble: Mutex::new(None),
+            damage: Mutex::new(None),
             unknown: Mutex::new(None),
             full: Arc::default(),
             pause: Pause::default(),
@@ -321,6 +324,12 @@ impl<R: Runtime> Replica<R> {
         self.with(|running| running.raft.metrics().borrow().clone())
     }
 
+    /// The last entry that is certainly committed, as far as the log was told.
+    #[must_use]
+    pub fn known_committed(&self) -> Option<LogId> {
+        self.with(|running| running.log.committed()).flatten()
+    }
+
     /// Who leads, as far as this node knows.
     #[must_use]
     pub fn leader(&self) -> Option<NodeId> {
@@ -333,7 +342,25 @@ impl<R: Runtime> Replica<R> {
     pub fn trouble(&self) -> Option<String> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let full = || self.is_full().then(|| DISK_FULL.to_owned());
-        trouble.clone().or_else(full)
+        self.damage().or_else(|| trouble.clone()).or_else(full)
+    }
+
+    /// What a read has found damaged.
+    #[must_use]
+    pub fn damage(&self) -> Option<String> {
+        self.damage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Takes note of damage that a read has met: the node goes on with what is well, and says so.
+    pub fn note_damage(&self, error: &StateError) {
+        let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        if damage.is_none() {
+            tracing::error!(%error, "what is stored here is damaged");
+            *damage = Some(error.to_string());
+        }
     }
 
     /// Sets or clears the reason why the node does not write.

@@ -62,7 +62,7 @@ impl<R: Runtime> PeerService<R> {
     ) -> Result<peer::AppendResponse, Status> {
         let leader = self.check(sender, message.route.as_ref())?;
         let durable = message.durable;
-        let append = append_in::<R>(&message).map_err(malformed)?;
+        let append = append_in::<R>(leader, &message).map_err(malformed)?;
         let term = append.vote.leader_id.term;
         drop(message);
         let raft = self.compared_raft()?;
@@ -151,11 +151,12 @@ pub fn sender<T>(request: &Request<T>) -> Result<NodeId, Status> {
 /// # Errors
 /// When something is missing, a number is larger than the log can store, or entries do not follow one another.
 fn append_in<R: Runtime>(
+    leader: NodeId,
     message: &peer::AppendRequest,
 ) -> io::Result<AppendEntriesRequest<Types<R>>> {
     let entries = message.entries.iter().map(convert::entry_in);
     let append = AppendEntriesRequest::<Types<R>> {
-        vote: convert::required_vote(message.vote.as_ref())?,
+        vote: convert::leaders_vote(message.vote.as_ref(), leader)?,
         prev_log_id: message.previous.as_ref().map(convert::log_id_in),
         entries: entries.collect::<Result<_, _>>()?,
         leader_commit: message.committed.as_ref().map(convert::log_id_in),
@@ -163,12 +164,44 @@ fn append_in<R: Runtime>(
     // This is written beside the log, as a mark of the leader.
     convert::numbered(message.durable.as_ref())?;
     let term = append.vote.leader_id.term;
+    check_led(term, append.leader_commit)?;
     check_follow(term, append.prev_log_id, &append.entries)?;
     Ok(append)
 }
 
 fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Whether the leader of a term can have what it sends: nothing is of a later one. openraft would end over it.
+///
+/// # Errors
+/// When it cannot.
+fn check_led(term: u64, id: Option<LogId>) -> io::Result<()> {
+    match id {
+        Some(id) if term_of(&id) > term => Err(invalid(format!(
+            "an entry of term {} is not the leader's of term {term}",
+            term_of(&id)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a snapshot goes beyond what is committed here, or is covered by that.
+///
+/// # Errors
+/// When it names another entry in the place of one that is committed here.
+fn check_beyond(committed: Option<LogId>, snapshot: Option<LogId>) -> io::Result<()> {
+    match (committed, snapshot) {
+        (Some(committed), Some(snapshot))
+            if snapshot > committed && snapshot.index <= committed.index =>
+        {
+            Err(invalid(format!(
+                "a snapshot up to {snapshot} contradicts what is committed here up to {committed}"
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether entries that the leader of a term sends follow one another behind `previous`: openraft takes it for granted, and
@@ -302,10 +335,12 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
         let Some(snapshot_request::Part::Head(head)) = first else {
             return Err(Status::invalid_argument("a snapshot begins with its head"));
         };
-        self.check(sender, head.route.as_ref())?;
+        let leader = self.check(sender, head.route.as_ref())?;
         let raft = self.compared_raft()?;
-        let vote = convert::required_vote(head.vote.as_ref()).map_err(malformed)?;
+        let vote = convert::leaders_vote(head.vote.as_ref(), leader).map_err(malformed)?;
         let last_log_id = convert::numbered(head.last.as_ref()).map_err(malformed)?;
+        check_led(vote.leader_id.term, last_log_id).map_err(malformed)?;
+        check_beyond(self.replica.known_committed(), last_log_id).map_err(malformed)?;
         convert::numbered(head.membership_id.as_ref()).map_err(malformed)?;
         let mut incoming = self.replica.receive_snapshot().map_err(stopped)?;
         while let Some(message) = parts.message().await? {
@@ -440,6 +475,7 @@ fn outcome_out(answer: Result<crate::state::Response, ProposeError>) -> propose_
 mod tests {
     use super::*;
     use crate::proto::store;
+    use crate::raft::types;
     use crate::runtime::tokio::TokioRuntime;
 
     /// Whether entries of these terms and indexes are taken behind `previous` from the leader of term 5.
@@ -461,7 +497,7 @@ mod tests {
                 .collect(),
             ..peer::AppendRequest::default()
         };
-        match append_in::<TokioRuntime>(&message).map_err(malformed) {
+        match append_in::<TokioRuntime>(NodeId(1), &message).map_err(malformed) {
             Ok(append) => {
                 assert_eq!(append.entries.len(), entries.len());
                 true
@@ -505,6 +541,29 @@ mod tests {
     }
 
     #[test]
+    fn what_no_leader_of_that_term_can_have_is_refused() {
+        let id = |term, index| Some(types::log_id(term, index));
+        assert!(check_led(5, None).is_ok() && check_led(5, id(5, 9)).is_ok());
+        assert!(check_led(5, id(6, 9)).is_err());
+        let beyond = |committed, snapshot| check_beyond(committed, snapshot).is_ok();
+        assert!(beyond(None, id(1, 1)) && beyond(id(3, 8), id(3, 9)) && beyond(id(3, 8), id(4, 9)));
+        assert!(
+            beyond(id(3, 8), id(3, 7)),
+            "it is covered by what is here, and nothing is done with it"
+        );
+        assert!(!beyond(id(3, 8), id(4, 8)) && !beyond(id(3, 8), id(4, 7)));
+        let vote = |term, node, committed| store::Vote {
+            term,
+            node,
+            committed,
+        };
+        let leads = |vote: store::Vote| convert::leaders_vote(Some(&vote), NodeId(1)).is_ok();
+        assert!(leads(vote(5, 1, true)));
+        assert!(!leads(vote(5, 2, true)) && !leads(vote(5, 1, false)));
+        assert!(convert::leaders_vote(None, NodeId(1)).is_err());
+    }
+
+    #[test]
     fn what_the_log_cannot_number_is_refused() {
         let taken = |term, durable: (u64, u64)| {
             let message = peer::AppendRequest {
@@ -519,7 +578,7 @@ mod tests {
                 }),
                 ..peer::AppendRequest::default()
             };
-            append_in::<TokioRuntime>(&message).is_ok()
+            append_in::<TokioRuntime>(NodeId(1), &message).is_ok()
         };
         assert!(taken(5, (5, LAST_NUMBER)) && taken(LAST_NUMBER, (5, 7)));
         assert!(!taken(LAST_NUMBER + 1, (5, 7)));

@@ -232,6 +232,25 @@ impl<'b, 'c> Change<'b, 'c> {
         Ok(response)
     }
 
+    /// Whether the keys of a lease are no more than one change can number.
+    ///
+    /// # Errors
+    /// When they are.
+    pub(super) fn check_attached(&self, lease: i64) -> Result<(), Failure> {
+        let room = Position::CHANGES - OWN;
+        if self.mark.live <= room {
+            return Ok(());
+        }
+        let mut statement = self
+            .keyspace
+            .connection()
+            .prepare_cached("SELECT count(*) FROM lease_keys WHERE lease = ?1")?;
+        if statement.query_row([lease], |row| row.get::<_, i64>(0))? > room {
+            return Err(Rejection::TooManyOperations.into());
+        }
+        Ok(())
+    }
+
     /// Deletes every key of a lease, in the order of the keys.
     pub(super) fn delete_attached(&mut self, lease: i64) -> Result<(), StateError> {
         loop {

@@ -125,6 +125,17 @@ pub enum ReadError {
     State(#[from] StateError),
 }
 
+impl StateError {
+    /// Whether what is on the disk is not what was written there.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged(_) | Self::Database(DatabaseError::Corrupt { .. })
+        )
+    }
+}
+
 impl From<DatabaseError> for ReadError {
     fn from(error: DatabaseError) -> Self {
         Self::State(error.into())

@@ -42,6 +42,7 @@ impl Change<'_, '_> {
         if !self.keyspace.lease_exists(request.id)? {
             return Err(Rejection::LeaseNotFound.into());
         }
+        self.check_attached(request.id)?;
         self.delete_attached(request.id)?;
         self.keyspace
             .connection()

@@ -18,9 +18,9 @@ use quorate::node::{self, CLIENT_SCANS, Node, NodeError, Wipe};
 use quorate::proto::join::RoleWanted;
 use quorate::raft::replica::StartError;
 use quorate::runtime::tokio::TokioRuntime;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, io};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long a node that has left goes on answering commands.
@@ -277,9 +277,9 @@ impl StopSignals {
 /// The code that a script gets for a node that did not start.
 fn refusal(error: &NodeError) -> Failure {
     let exit = match error {
-        NodeError::Directory(DirectoryError::InUse { .. }) | NodeError::Listen { .. } => {
-            Exit::InUse
-        }
+        NodeError::Directory(DirectoryError::InUse { .. }) => Exit::InUse,
+        NodeError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse => Exit::InUse,
+        NodeError::Listen { .. } => Exit::Failed,
         NodeError::Start(StartError::Raft(_)) | NodeError::Tls(_) | NodeError::Unasked => {
             Exit::Failed
         }
