@@ -4,6 +4,11 @@
 //! before the clock starts; the clock is the CPU time of the one thread that judges, as Linux counts it
 //! (`/proc/thread-self/schedstat`), so that a busy machine does not spoil it. Each row is the best of three.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program that measures its own process, not simulated code"
+)]
+
 use quorate_jepsen_style::check::cycles::generate::{Shape, Store, Workload, generate};
 use quorate_jepsen_style::check::cycles::{
     Findings, MicroKind, TransactionId, Transactions, list_append, rw_register,
@@ -21,10 +26,6 @@ fn cpu_nanoseconds() -> u64 {
 }
 
 /// Forgets how much memory was resident before.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a program that measures its own process, not simulated code"
-)]
 fn reset_peak() {
     std::fs::write("/proc/self/clear_refs", "5")
         .expect("Linux lets a process reset its high-water mark");

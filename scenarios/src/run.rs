@@ -177,9 +177,10 @@ fn live<M: Simulator>(scenario: &Scenario, seed: Seed, world: &mut Simulation<M>
     let at_first = voting(cluster.world());
     let atlas = Atlas::new(&nodes, seed);
     let mut able: BTreeSet<HostId> = nodes.iter().copied().collect();
-    let compacting = compact::<Simulated<M::Substrate>>(nodes.clone());
+    let compacting = compact::<Simulated<M::Substrate>>(machines.clone());
     let _ = cluster.world().spawn(CLIENTS, compacting);
-    let asking = ask::<M>(scenario, seed, nodes);
+    // Those in reserve as well: they answer once they have joined.
+    let asking = ask::<M>(scenario, seed, machines);
     let answer = cluster.world().spawn(CLIENTS, asking);
     let asked = cluster.world().now();
     let mut forgotten = None;

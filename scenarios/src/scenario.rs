@@ -119,7 +119,8 @@ impl Scenario {
             Faults::Amnesia => has_fired("disk-stale-image"),
             // A seed may draw no fault at all, and says so in the options.
             Faults::Swarm => {
-                self.options(seed).faults.is_empty() || fired.values().any(|times| *times > 0)
+                let options = self.options(seed);
+                options.faults.is_empty() || options.strikes().any(has_fired)
             }
             Faults::Of { marks, .. } => marks.iter().any(|mark| has_fired(mark)),
         }

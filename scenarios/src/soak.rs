@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use quorate_reports::{Counts, Exit, RunReport, Verdict};
+use quorate_sim::options::Options;
 use quorate_sim::seed::Seed;
 use quorate_sim::trace::Keep;
 
@@ -55,6 +56,19 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Takes note of what may strike in a run with these options, so that what never does is told as such.
+    pub fn expect(&mut self, options: &Options) {
+        for name in options.strikes() {
+            self.faults.entry(name.to_owned()).or_default();
+        }
+    }
+
+    /// What might have struck and never did.
+    pub fn silent(&self) -> impl Iterator<Item = &str> {
+        let never = self.faults.iter().filter(|(_, times)| **times == 0);
+        never.map(|(name, _)| name.as_str())
+    }
+
     /// Counts a run; one without a report was not run.
     pub fn add(&mut self, report: Option<&RunReport>) {
         let verdict = report.map_or(Verdict::NotRun, |report| report.verdict);
@@ -165,6 +179,18 @@ mod tests {
     fn every_seed_runs_in_every_world() {
         let [madsim, turmoil] = WorldName::ALL.map(|world| (world, Verdict::Pass));
         assert_eq!(soak(1..3), [madsim, turmoil, madsim, turmoil]);
+    }
+
+    #[test]
+    fn what_might_strike_and_does_not_is_told() {
+        let options = find("crash").unwrap().options(Seed::new(1));
+        let mut tally = Tally::default();
+        tally.expect(&options);
+        assert!(options.buggify && tally.silent().any(|name| name == "buggify/log.written"));
+        assert!(tally.line().contains(r#""disk-fuse-blown":0"#));
+        tally.faults.insert("disk-fuse-blown".to_owned(), 1);
+        assert!(!tally.silent().any(|name| name == "disk-fuse-blown"));
+        assert!(tally.silent().any(|name| name == "crash"));
     }
 
     #[test]

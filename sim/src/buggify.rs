@@ -12,6 +12,30 @@ use rand::rngs::SmallRng;
 
 use crate::seed::Seed;
 
+/// Every point of core, so that one at which nothing ever happened is missed.
+pub const POINTS: [&str; 20] = [
+    "buggify/append.answer-lost",
+    "buggify/apply.begun",
+    "buggify/apply.committed",
+    "buggify/join.admitted",
+    "buggify/join.judged",
+    "buggify/leadership.hand-over",
+    "buggify/leadership.heir-chosen",
+    "buggify/leadership.planned",
+    "buggify/log.taken",
+    "buggify/log.written",
+    "buggify/read.index-named",
+    "buggify/read.unsure",
+    "buggify/role.log-given-up",
+    "buggify/role.stores-made",
+    "buggify/roles.decided",
+    "buggify/snapshot.durable",
+    "buggify/snapshot.installed",
+    "buggify/snapshot.not-sent",
+    "buggify/snapshot.opened",
+    "buggify/snapshot.received",
+];
+
 /// What happens at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stumble {
@@ -120,16 +144,46 @@ fn rate(run: Seed, point: &str) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
-    const POINTS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+    /// The names of points in the sources of core.
+    #[expect(clippy::disallowed_methods, reason = "reads sources")]
+    fn in_core(directory: &Path, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(directory).expect("sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                in_core(&path, found);
+            } else if !path.ends_with("runtime/buggify.rs") {
+                let text = fs::read_to_string(&path).expect("text");
+                let names = text.split("\"buggify/").skip(1);
+                let names = names.filter_map(|rest| rest.split('"').next());
+                found.extend(names.map(|name| format!("buggify/{name}")));
+            }
+        }
+    }
+
+    #[test]
+    fn every_point_of_core_is_known_here() {
+        let mut found = BTreeSet::new();
+        in_core(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src"),
+            &mut found,
+        );
+        assert!(found.iter().map(String::as_str).eq(POINTS));
+    }
 
     /// What a machine meets in a run.
     fn met(machine: u64, run: u64) -> Vec<Option<Stumble>> {
         let mut points = Points::new(Seed::new(machine));
         points.switch(Some(Seed::new(run)));
         (0..600)
-            .map(|turn| points.stumble(POINTS[turn % POINTS.len()]))
+            .map(|turn| points.stumble(NAMES[turn % NAMES.len()]))
             .collect()
     }
 
@@ -139,12 +193,12 @@ mod tests {
         assert_ne!(met(1, 1), met(2, 1));
         let silent = |run| {
             let quiet = |point: &&&str| rate(Seed::new(run), point) == 0;
-            POINTS.iter().filter(quiet).count()
+            NAMES.iter().filter(quiet).count()
         };
         let silences: Vec<usize> = (0..20).map(silent).collect();
         assert!(silences.iter().any(|count| *count > 0), "{silences:?}");
-        assert!(silences.iter().any(|count| *count < POINTS.len()));
-        let distinct = silences.iter().collect::<std::collections::BTreeSet<_>>();
+        assert!(silences.iter().any(|count| *count < NAMES.len()));
+        let distinct = silences.iter().collect::<BTreeSet<_>>();
         assert!(distinct.len() > 2, "how many differs by run: {silences:?}");
         let all: Vec<Stumble> = (0..40).flat_map(|run| met(1, run)).flatten().collect();
         let of = |kind: fn(&Stumble) -> bool| all.iter().filter(|stumble| kind(stumble)).count();

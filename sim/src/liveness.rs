@@ -1,7 +1,7 @@
 //! After the heal a cluster has to come together again within a bound, or we want to know the first reason why not.
 //!
-//! "All nodes are equal" is not enough: they can be equally old. Converged is: every node runs and knows the same leader,
-//! nobody is in trouble, no joint configuration is left standing, everyone has applied what was ever applied, the states
+//! "All nodes are equal" is not enough: they can be equally old. Converged is: every node runs and knows the same leader and
+//! the same members, nobody is in trouble, no joint configuration is left standing, everyone has applied what was ever applied, the states
 //! are the same, and a fresh write succeeds.
 
 use std::collections::BTreeSet;
@@ -29,6 +29,8 @@ pub struct NodeStatus {
     pub voters: usize,
     /// Whether that is two sets at once.
     pub joint: bool,
+    /// Every member with its role, as it believes.
+    pub members: Vec<(u64, i32)>,
     /// Why it does not write, if so.
     pub trouble: Option<String>,
     /// The index up to which its state was digested, and the digest, if it was asked and answered.
@@ -55,6 +57,8 @@ pub enum NotYet {
     NoLeader(HostId),
     /// Nodes take different ones for the leader.
     LeadersDiffer(HostId, HostId),
+    /// Nodes take other machines for members, or in other roles: one was cut off while members changed, and has not heard (T3).
+    MembersDiffer(HostId, HostId),
     /// A node does not write.
     Trouble(HostId, String),
     /// A joint configuration stands.
@@ -89,6 +93,9 @@ impl fmt::Display for NotYet {
             Self::NoLeader(host) => write!(f, "{host} knows no leader"),
             Self::LeadersDiffer(one, other) => {
                 write!(f, "{one} and {other} know different leaders")
+            }
+            Self::MembersDiffer(one, other) => {
+                write!(f, "{one} and {other} know different members")
             }
             Self::Trouble(host, why) => write!(f, "{host} does not write: {why}"),
             Self::Joint(host) => write!(f, "{host} is in a joint configuration"),
@@ -133,6 +140,9 @@ pub fn converged(nodes: &[NodeStatus], wanted: u64) -> Result<(), NotYet> {
         }
         if node.leader != first.leader {
             return Err(NotYet::LeadersDiffer(first.host, host));
+        }
+        if node.members != first.members {
+            return Err(NotYet::MembersDiffer(first.host, host));
         }
         if node.joint {
             return Err(NotYet::Joint(host));
@@ -190,6 +200,7 @@ mod tests {
             applied: 50,
             voters: 3,
             joint: false,
+            members: vec![(1, 1), (2, 1), (3, 1)],
             trouble: None,
             digest: Some((50, "d".to_owned())),
         }
@@ -215,6 +226,10 @@ mod tests {
         assert_eq!(
             with(|node| node.leader = Some(8)),
             Err(NotYet::LeadersDiffer(HostId::new(1), third))
+        );
+        assert_eq!(
+            with(|node| node.members.truncate(2)),
+            Err(NotYet::MembersDiffer(HostId::new(1), third))
         );
         assert_eq!(with(|node| node.joint = true), Err(NotYet::Joint(third)));
         assert_eq!(

@@ -8,10 +8,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use quorate::membership::Policy;
 use quorate::raft::config::{DEFAULT_HEARTBEAT, Trimming};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
+use crate::buggify::POINTS;
 use crate::clock::ClockError;
 use crate::disk::DiskSpeed;
 use crate::faults::Kind;
@@ -34,6 +36,8 @@ pub struct Options {
     pub delay_most: Duration,
     /// Between these two machines so much longer, both ways.
     pub long_link: Option<(u16, u16, Duration)>,
+    /// How many standbys the cluster wants; members beyond them and the voters are spares.
+    pub standbys: usize,
     /// Raft's times follow from it.
     pub heartbeat: Duration,
     /// When logs are cut short.
@@ -62,6 +66,7 @@ impl Options {
             delay_least: Duration::from_micros(200),
             delay_most: Duration::from_millis(2),
             long_link: None,
+            standbys: Policy::production().standbys,
             heartbeat: DEFAULT_HEARTBEAT,
             trimming: Trimming::PRODUCTION,
             faults: Vec::new(),
@@ -72,7 +77,8 @@ impl Options {
         }
     }
 
-    /// The same on a cluster whose size the seed draws as well, with machines in reserve and members that come and go for some.
+    /// The same on a cluster whose size the seed draws as well, for some with machines in reserve and members that come and go, for
+    /// some with disks that are replaced.
     #[must_use]
     pub fn wide_swarm(seed: Seed) -> Self {
         let mut rng = seed.labelled("shape").rng();
@@ -86,8 +92,18 @@ impl Options {
             let changes = [Kind::Join, Kind::Leave, Kind::Remove];
             let weighed = changes.map(|kind| (kind, rng.random_range(1..=8)));
             options.faults.extend(weighed);
+        } else {
+            options.faults.extend(Self::wipes(seed));
         }
         options
+    }
+
+    /// In some clusters machines get empty disks, where nobody leaves: members that are gone spare nobody any more. Of a stream of
+    /// its own, so that what is drawn beside it stays.
+    fn wipes(seed: Seed) -> Option<(Kind, u32)> {
+        let mut rng = seed.labelled("wipes").rng();
+        rng.random_bool(0.3)
+            .then(|| (Kind::Wipe, rng.random_range(1..=4)))
     }
 
     /// Any of the faults that the cluster has to survive, as hard as the seed says.
@@ -116,9 +132,23 @@ impl Options {
             drift_per_million: drift,
             // Of streams of their own: what was drawn before them stays.
             clocks: Self::clocks(nodes, seed),
+            standbys: [0, 1, 3][seed.labelled("standbys").rng().random_range(0..3)],
             buggify: seed.labelled("buggify").rng().random_bool(0.75),
             ..Self::drawn(nodes, &mut rng)
         }
+    }
+
+    /// How far a drifting clock drifts at most, in millionths: no less than what shows.
+    #[must_use]
+    pub fn drift(&self) -> i32 {
+        self.drift_per_million.max(1_000)
+    }
+
+    /// What is counted when any of the run's faults has struck, or a named point.
+    pub fn strikes(&self) -> impl Iterator<Item = &'static str> {
+        let kinds = self.faults.iter().flat_map(|(kind, _)| kind.strikes());
+        let points = POINTS.iter().filter(|_| self.buggify);
+        kinds.chain(points).copied()
     }
 
     /// Half of all clusters have clocks that are up to twenty minutes off, so that two of them are less than the hour apart for
@@ -195,7 +225,8 @@ impl fmt::Display for Options {
         let heartbeat = self.heartbeat;
         write!(
             f,
-            "heartbeat={heartbeat:?} snapshots={snapshot_every} keep={keep} faults="
+            "standbys={} heartbeat={heartbeat:?} snapshots={snapshot_every} keep={keep} faults=",
+            self.standbys
         )?;
         for (index, (kind, weight)) in self.faults.iter().enumerate() {
             write!(
@@ -205,7 +236,7 @@ impl fmt::Display for Options {
                 kind.name()
             )?;
         }
-        let (every, lasts, drift) = (self.fault_every, self.fault_lasts, self.drift_per_million);
+        let (every, lasts, drift) = (self.fault_every, self.fault_lasts, self.drift());
         let buggify = if self.buggify { "on" } else { "off" };
         write!(
             f,
@@ -276,8 +307,15 @@ mod tests {
         for options in &all {
             let changes = options.faults.iter().any(|(kind, _)| *kind == Kind::Leave);
             assert_eq!(changes, options.reserve > 0);
+            let wipes = options.faults.iter().any(|(kind, _)| *kind == Kind::Wipe);
+            assert!(!(changes && wipes));
             assert_eq!(options.disks.len(), usize::from(options.nodes));
         }
+        let wiped = all.iter().filter(|options| {
+            let mut kinds = options.faults.iter().map(|(kind, _)| *kind);
+            kinds.any(|kind| kind == Kind::Wipe)
+        });
+        assert!((5..40).contains(&wiped.count()));
         let moving = all.iter().filter(|options| options.reserve > 0);
         assert!((20..60).contains(&moving.count()));
     }

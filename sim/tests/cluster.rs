@@ -13,6 +13,7 @@ use quorate_sim::disk::{DiskFaults, DiskSpeed, Rate};
 use quorate_sim::faults::{Kind, MemberChange, Schedule};
 use quorate_sim::host::HostId;
 use quorate_sim::invariants::{Finding, Violation};
+use quorate_sim::liveness::NodeStatus;
 use quorate_sim::madsim::MadsimWorld;
 use quorate_sim::net::groups;
 use quorate_sim::options::Options;
@@ -45,6 +46,7 @@ stories![
     certificates_renew_themselves_and_clocks_may_be_an_hour_off,
     named_points_make_trouble_and_the_run_repeats,
     node_cut_off_while_members_changed_finds_its_way_back,
+    spare_that_was_away_hears_of_changes_from_a_leader_that_was_restarted,
     every_kind_of_fault_strikes_and_is_survived,
     follower_whose_disk_fails_under_a_snapshot_gets_it_afterwards,
     follower_that_could_not_commit_gets_a_snapshot_afterwards,
@@ -331,6 +333,38 @@ fn node_cut_off_while_members_changed_finds_its_way_back<M: Simulator>() {
     });
 }
 
+/// Who leads has forgotten with its process since when members are as they are, and the spare names that same leader.
+fn spare_that_was_away_hears_of_changes_from_a_leader_that_was_restarted<M: Simulator>() {
+    let options = Options {
+        reserve: 1,
+        standbys: 0,
+        ..Options::none(4)
+    };
+    in_cluster::<M, _>(Seed::new(7), options, Keep::Last(60), |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        let is_spare = |node: &NodeStatus| !node.keeps_log;
+        let spare = cluster.status().into_iter().find(is_spare);
+        let spare = spare.expect("one of four").host.number();
+        let _ = cluster.node(spare).kill();
+        assert_eq!(cluster.change(&MemberChange::Join), Outcome::Installed);
+        cluster.settle(secs(60)).expect("the others let it in");
+        let _ = cluster.node(leader).crash().start();
+        let leads = (0..240).any(|_| {
+            cluster.advance(Duration::from_millis(500));
+            match cluster.leader() {
+                Some(number) if number == leader => true,
+                Some(number) => cluster.hand_over(number, leader).is_ok(),
+                None => false,
+            }
+        });
+        assert!(leads, "it may lead again\n{}", cluster.describe());
+        let _ = cluster.node(spare).start();
+        let back = cluster.converge(secs(60));
+        back.unwrap_or_else(|reason| panic!("{reason}\n{}", cluster.describe()));
+        cluster.assert_sound();
+    });
+}
+
 /// R28: everyone's certificate is renewed when a third of its life is left, and a node whose clock is nearly an hour late is let in.
 fn certificates_renew_themselves_and_clocks_may_be_an_hour_off<M: Simulator>() {
     const DAY_MS: i64 = 24 * 3_600 * 1_000;
@@ -504,49 +538,16 @@ fn early_snapshots() -> Options {
     }
 }
 
-/// What is counted when a fault of each kind has struck, and not only been drawn: any of these.
-const STRIKES: [(Kind, &[&str]); 31] = [
-    (Kind::Crash, &["crash"]),
-    (Kind::CrashAtWrite, &["disk-fuse-blown"]),
-    (Kind::CrashAll, &["crash"]),
-    (Kind::Kill, &["kill"]),
-    (Kind::Pause, &["pause"]),
-    (Kind::Partition, &["link-blocked"]),
-    (Kind::OneWay, &["link-blocked"]),
-    (Kind::Ring, &["link-blocked"]),
-    (Kind::Bridge, &["link-blocked"]),
-    (Kind::Clog, &["link-blocked"]),
-    (Kind::Delay, &["link-delay"]),
-    (Kind::LongTail, &["link-long-tail"]),
-    (Kind::Loss, &["link-loss"]),
-    (Kind::Narrow, &["link-bandwidth"]),
-    (Kind::Reset, &["link-reset"]),
-    (Kind::HalfOpen, &["link-half-open"]),
-    (Kind::Forget, &["link-forgotten"]),
-    (Kind::Refuse, &["link-refused"]),
-    (Kind::SlowDisk, &["disk-slow"]),
-    (Kind::StalledDisk, &["disk-stall"]),
-    (Kind::FullDisk, &["disk-out-of-space"]),
-    (
-        Kind::DiskErrors,
-        &["disk-read-error", "disk-write-error", "disk-sync-error"],
-    ),
-    (Kind::Drift, &["clock-drift"]),
-    (Kind::Jump, &["clock-jump"]),
-    (Kind::WallBump, &["clock-bump"]),
-    (Kind::WallStrobe, &["clock-strobe"]),
-    (Kind::Join, &["member-joined"]),
-    (Kind::Leave, &["member-left"]),
-    (Kind::Remove, &["member-removed"]),
-    (Kind::Wipe, &["wiped-in-use"]),
-    (Kind::StaleImage, &["disk-stale-image"]),
-];
+/// What may befall a cluster that goes on. (Disks that rot or lie end nodes: the scenario `rot`.)
+fn kinds() -> impl Iterator<Item = Kind> {
+    let members = [Kind::Join, Kind::Leave, Kind::Remove];
+    let damage = [Kind::Wipe, Kind::StaleImage];
+    Kind::SURVIVABLE.into_iter().chain(members).chain(damage)
+}
 
-/// A swarm draws what it likes; that each kind works is shown one by one. (Disks that rot or lie end nodes: the scenario `rot`.)
+/// A swarm draws what it likes; that each kind works is shown one by one.
 fn every_kind_of_fault_strikes_and_is_survived<M: Simulator>() {
-    let drawn: BTreeSet<Kind> = STRIKES.iter().map(|(kind, _)| *kind).collect();
-    assert!(Kind::SURVIVABLE.iter().all(|kind| drawn.contains(kind)));
-    for (kind, counters) in STRIKES {
+    for kind in kinds() {
         // Only who dials can be refused, and most connections stay.
         let (beside, every) = match kind {
             Kind::Refuse => (Some((Kind::Kill, 1)), Duration::from_millis(300)),
@@ -570,7 +571,9 @@ fn every_kind_of_fault_strikes_and_is_survived<M: Simulator>() {
             cluster.assert_sound();
             let fired = cluster.world().fired();
             assert!(
-                counters.iter().any(|counter| fired.contains_key(counter)),
+                kind.strikes()
+                    .iter()
+                    .any(|strike| fired.contains_key(strike)),
                 "{} did not strike: {fired:?}",
                 kind.name()
             );

@@ -77,7 +77,7 @@ impl<M: Simulator> Cluster<'_, M> {
         if self.inner(host).is_none() || self.changes.iter().any(|wish| wish.host == host) {
             return Outcome::Skipped("is not up, or about to change");
         }
-        let member = self.world.witness().member(host);
+        let member = self.member(host);
         let outcome = Fault::Damage(damage).inject(self.world, lasts);
         if let (Damage::Wiped(_), Outcome::Installed, Some(id)) = (damage, &outcome, member) {
             self.wish_replaced(host, id);
@@ -89,13 +89,19 @@ impl<M: Simulator> Cluster<'_, M> {
     /// it join anew. It is done some time later, as other changes are.
     pub fn replace(&mut self, number: u16) {
         let host = HostId::new(number);
-        let member = self.world.witness().member(host);
+        let member = self.member(host);
         let _ = self.world.kill(host);
         let _ = self.world.wipe(host);
         if let Some(id) = member {
             self.wish_replaced(host, id);
         }
         let _ = self.world.start(host);
+    }
+
+    /// Which member lives on a machine, or did last. A spare has never opened a log.
+    fn member(&self, host: HostId) -> Option<u64> {
+        let here = self.inner(host).map(|inner| inner.who().node.0);
+        here.or_else(|| self.world.witness().member(host))
     }
 
     /// Replaces a node that says of itself that something is wrong with its disk.
@@ -292,8 +298,9 @@ impl<M: Simulator> Cluster<'_, M> {
     /// Asks a node for what is wished: for a line, or for a removal, one of those that stay; to leave, the one that goes.
     fn ask(&mut self, wish: &Wish) -> Option<Answer<bool>> {
         let going = |host: &HostId| self.changes.iter().any(|other| other.host == *host);
-        let able =
-            |host: &&HostId| **host != wish.host && !going(host) && self.inner(**host).is_some();
+        // A spare may change nothing.
+        let holds_log = |host: &HostId| self.inner(*host).is_some_and(|inner| inner.holds_log());
+        let able = |host: &&HostId| **host != wish.host && !going(host) && holds_log(host);
         let at = match wish.what {
             Wanted::Leave(_) => wish.host,
             Wanted::Join | Wanted::Remove(_) | Wanted::Replace(_) => {

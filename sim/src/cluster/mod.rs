@@ -98,19 +98,21 @@ impl<'world, M: Simulator> Cluster<'world, M> {
         let registry: Registry<NodeRuntime<M>> = Arc::default();
         let desk: Desk = Arc::default();
         let timing = Timing::new(options.heartbeat).trimmed(options.trimming);
+        let standbys = options.standbys;
         let machines = (1..=options.nodes + options.reserve).map(HostId::new);
         // A machine in reserve is like one of the others.
+        let mut clocks = options.clocks.iter().cycle();
         for (host, speed) in machines.zip(options.disks.iter().cycle()) {
             let (shown, lines) = (Arc::clone(&registry), Arc::clone(&desk));
             world.plug(
                 host,
                 Arc::new(move || {
                     let (shown, lines) = (Arc::clone(&shown), Arc::clone(&lines));
-                    Box::pin(live::<NodeRuntime<M>>(host, timing, shown, lines))
+                    Box::pin(live::<NodeRuntime<M>>(host, timing, standbys, shown, lines))
                 }),
             );
             world.machine(host).disk().set_speed(*speed);
-            if let Some(error) = options.clocks.get(usize::from(host.number()) - 1) {
+            if let Some(error) = clocks.next() {
                 world.machine(host).clock().build(*error);
             }
             if host.number() > options.nodes {
@@ -240,7 +242,8 @@ impl<'world, M: Simulator> Cluster<'world, M> {
         self.world.set_buggify(self.options.buggify);
         for planned in plan {
             let mut due = self.world.now() + planned.after;
-            if self.world.fired().values().all(|times| *times == 0) {
+            let fired = self.world.fired();
+            if !self.options.strikes().any(|name| fired.contains_key(name)) {
                 let hurried = self.world.now() + duration / HURRIED;
                 due = due.min(hurried.max(begun + duration * 2 / 3));
             }

@@ -52,6 +52,7 @@ pub(super) enum Shown<R: Runtime> {
 pub(super) async fn live<R: Runtime>(
     host: HostId,
     timing: Timing,
+    standbys: usize,
     registry: Registry<R>,
     desk: Desk,
 ) {
@@ -60,7 +61,7 @@ pub(super) async fn live<R: Runtime>(
         guard(&registry).insert(host, Shown::Starting(error.to_string()));
     };
     loop {
-        match begin::<R>(host, timing, &desk).await {
+        match begin::<R>(host, timing, standbys, &desk).await {
             Ok(mut node) => {
                 guard(&registry).insert(host, Shown::Up(Arc::downgrade(&node.handle())));
                 if host == FIRST {
@@ -79,9 +80,10 @@ pub(super) async fn live<R: Runtime>(
 async fn begin<R: Runtime>(
     host: HostId,
     timing: Timing,
+    standbys: usize,
     desk: &Desk,
 ) -> Result<Node<R>, NodeError> {
-    let config = config(host, timing);
+    let config = config(host, timing, standbys);
     let (later, made) = {
         let desk = guard(desk);
         (desk.later.contains(&host), desk.general.is_some())
@@ -131,7 +133,7 @@ fn peer_address(host: HostId) -> String {
     format!("{}:7001", host.ip())
 }
 
-fn config(host: HostId, timing: Timing) -> NodeConfig {
+fn config(host: HostId, timing: Timing, standbys: usize) -> NodeConfig {
     NodeConfig {
         data_dir: PathBuf::from("/data"),
         name: host.to_string(),
@@ -142,7 +144,10 @@ fn config(host: HostId, timing: Timing) -> NodeConfig {
         failure_domain: String::new(),
         timing,
         client_access: ClientAccess::Anyone,
-        policy: Policy::production(),
+        policy: Policy {
+            standbys,
+            ..Policy::production()
+        },
         max_client_connections: 64,
         min_free_bytes: 64 * 1024,
         reserve_bytes: 16 * 1024,

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate::proto::etcdserverpb::kv_client::KvClient;
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::store::command::Body;
 use quorate::raft::replica::Replica;
@@ -100,6 +101,28 @@ impl<M: Simulator> Cluster<'_, M> {
                 ..PutRequest::default()
             }),
         )
+    }
+
+    /// Writes through a node as a client of its etcd API does: the only way that a spare has.
+    ///
+    /// # Errors
+    /// When it was not acknowledged; what was refused may have taken effect.
+    pub fn put_as_client(&mut self, number: u16, key: &str, value: &str) -> Result<(), Failure> {
+        let host = HostId::new(number);
+        let request = PutRequest {
+            key: key.to_owned().into(),
+            value: value.to_owned().into(),
+            ..PutRequest::default()
+        };
+        let asked = async move {
+            let channel = client_channel::<NodeRuntime<M>>(host, PATIENCE / 2);
+            KvClient::new(channel).put(request).await
+        };
+        match self.world.run(host, PATIENCE, asked) {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(status)) => Err(Failure::Refused(status.message().to_owned())),
+            None => Err(Failure::Unknown),
+        }
     }
 
     /// Writes so many values through a node at once, each under a key of its own; answers how many were acknowledged.

@@ -131,6 +131,11 @@ impl<M: Simulator> Cluster<'_, M> {
             presence,
             keeps_log: inner.as_ref().is_none_or(|inner| inner.holds_log()),
             term: metrics.map_or(0, |metrics| metrics.current_term),
+            members: inner.as_ref().map_or_else(Vec::new, |inner| {
+                let view = inner.view().get();
+                let rows = view.members.values();
+                rows.map(|member| (member.id, member.role)).collect()
+            }),
             leader: inner
                 .and_then(|inner| inner.leader())
                 .map(|leader| leader.0),
@@ -190,12 +195,18 @@ impl<M: Simulator> Cluster<'_, M> {
         self.settled()?;
         let wanted = self.world.witness().highest_applied();
         converged(&self.status(), wanted)?;
-        let writers = self.status();
-        let writers = writers.iter().filter(|node| node.keeps_log);
-        for number in writers.map(|node| node.host.number()) {
-            let fresh = self.put(number, "converged", &number.to_string());
-            fresh
-                .map_err(|failure| NotYet::WriteFails(format!("through n{number}: {failure:?}")))?;
+        for NodeStatus {
+            host, keeps_log, ..
+        } in self.status()
+        {
+            let number = host.number();
+            let value = number.to_string();
+            let fresh = if keeps_log {
+                self.put(number, "converged", &value).map(drop)
+            } else {
+                self.put_as_client(number, "converged", &value)
+            };
+            fresh.map_err(|failure| NotYet::WriteFails(format!("through {host}: {failure:?}")))?;
         }
         let wanted = self.world.witness().highest_applied();
         let level = |world: &Self| converged(&world.status(), wanted).is_ok().then_some(());

@@ -59,6 +59,22 @@ impl fmt::Display for Rate {
     }
 }
 
+/// Which files writes are lost in, or land elsewhere in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// The write-ahead logs of databases. Their frames are chained, so that whoever reads one sees what is missing.
+    WriteAheadLogs,
+    /// Any. A page of a database that was not written is what it was before, and nothing in it says that it is old.
+    AllFiles,
+}
+
+impl Reach {
+    /// Whether a file is among them.
+    pub(super) fn covers(self, path: &str) -> bool {
+        self == Self::AllFiles || path.ends_with("-wal")
+    }
+}
+
 /// How often each operation of a disk goes wrong by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskFaults {
@@ -77,6 +93,8 @@ pub struct DiskFaults {
     pub lost_write: Rate,
     /// A write reaches the medium in the wrong place.
     pub misdirected_write: Rate,
+    /// Where the last two happen.
+    pub reach: Reach,
 }
 
 impl DiskFaults {
@@ -91,6 +109,7 @@ impl DiskFaults {
             read_flip: Rate::NEVER,
             lost_write: Rate::NEVER,
             misdirected_write: Rate::NEVER,
+            reach: Reach::WriteAheadLogs,
         }
     }
 
@@ -104,6 +123,7 @@ impl DiskFaults {
             read_flip: one.read_flip.max(other.read_flip),
             lost_write: one.lost_write.max(other.lost_write),
             misdirected_write: one.misdirected_write.max(other.misdirected_write),
+            reach: one.reach.max(other.reach),
         }
     }
 }
@@ -277,6 +297,8 @@ pub enum DiskFault {
     MisdirectedWrite,
     /// An operation waited for a disk that had stalled.
     Stall,
+    /// An operation took longer than the disk takes by itself.
+    Slowed,
     /// Everything was erased.
     Wiped,
     /// An older image was put back.
@@ -303,6 +325,7 @@ impl DiskFault {
             Self::LostWrite => "disk-lost-write",
             Self::MisdirectedWrite => "disk-misdirected-write",
             Self::Stall => "disk-stall",
+            Self::Slowed => "disk-slowed",
             Self::Wiped => "disk-wiped",
             Self::StaleImage => "disk-stale-image",
         }

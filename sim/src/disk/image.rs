@@ -409,6 +409,12 @@ impl Image {
         self.files.get(&inode)
     }
 
+    /// Whether a name that it has is one of these.
+    pub(super) fn is_named(&self, inode: Inode, wanted: impl Fn(&str) -> bool) -> bool {
+        let mut names = self.names.iter();
+        names.any(|(name, named)| *named == inode && wanted(name))
+    }
+
     pub(super) fn file_mut(&mut self, inode: Inode) -> Option<&mut FileImage> {
         self.files.get_mut(&inode)
     }

@@ -42,7 +42,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub use self::faults::{
-    CrashMode, DiskFault, DiskFaults, DiskSpeed, Fired, Rate, Trouble, TroubleId,
+    CrashMode, DiskFault, DiskFaults, DiskSpeed, Fired, Rate, Reach, Trouble, TroubleId,
 };
 pub use self::files::{FileLock, Mount};
 pub use self::image::{Image, SECTOR};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use super::faults::{Condition, CrashMode, DiskFault, DiskFaults, DiskSpeed, Fired};
+use super::faults::{Condition, CrashMode, DiskFault, DiskFaults, DiskSpeed, Fired, Rate};
 use super::image::{Image, Inode, Landing, SECTOR};
 use super::lock::{FileLocks, WalIndex};
 use crate::seed::Seed;
@@ -168,6 +168,9 @@ impl State {
             Operation::Control => return,
         };
         self.owed += time;
+        if self.speed != self.condition.speed {
+            self.count(DiskFault::Slowed);
+        }
         if !self.stall.is_zero() {
             self.owed += std::mem::take(&mut self.stall);
             self.count(DiskFault::Stall);
@@ -281,11 +284,21 @@ impl State {
     }
 
     fn landing(&mut self, inode: Inode, length: usize) -> Landing {
-        if self.faults.lost_write.fires(&mut self.rng) {
+        let DiskFaults {
+            lost_write,
+            misdirected_write,
+            reach,
+            ..
+        } = self.faults;
+        let rates = [lost_write, misdirected_write];
+        if rates == [Rate::NEVER; 2] || !self.image.is_named(inode, |name| reach.covers(name)) {
+            return Landing::Honest;
+        }
+        if lost_write.fires(&mut self.rng) {
             self.count(DiskFault::LostWrite);
             return Landing::Lost;
         }
-        if self.faults.misdirected_write.fires(&mut self.rng) {
+        if misdirected_write.fires(&mut self.rng) {
             let sectors = self
                 .image
                 .file(inode)

@@ -172,6 +172,44 @@ impl Kind {
             Self::MisdirectedWrites => "misdirected-writes",
         }
     }
+
+    /// What is counted when a fault of this kind has struck, and not only been made: any of these.
+    #[must_use]
+    pub const fn strikes(self) -> &'static [&'static str] {
+        match self {
+            Self::Crash | Self::CrashAll => &["crash"],
+            Self::CrashAtWrite => &["disk-fuse-blown"],
+            Self::Kill => &["kill"],
+            Self::Pause => &["pause"],
+            Self::Partition | Self::OneWay | Self::Ring | Self::Bridge | Self::Clog => {
+                &["link-blocked"]
+            }
+            Self::Delay => &["link-delay"],
+            Self::LongTail => &["link-long-tail"],
+            Self::Loss => &["link-loss"],
+            Self::Narrow => &["link-bandwidth"],
+            Self::Reset => &["link-reset"],
+            Self::HalfOpen => &["link-half-open"],
+            Self::Forget => &["link-forgotten"],
+            Self::Refuse => &["link-refused"],
+            Self::SlowDisk => &["disk-slowed"],
+            Self::StalledDisk => &["disk-stall"],
+            Self::FullDisk => &["disk-out-of-space"],
+            Self::DiskErrors => &["disk-read-error", "disk-write-error", "disk-sync-error"],
+            Self::Drift => &["clock-drift"],
+            Self::Jump => &["clock-jump"],
+            Self::WallBump => &["clock-bump"],
+            Self::WallStrobe => &["clock-strobe"],
+            Self::Join => &["member-joined"],
+            Self::Leave => &["member-left"],
+            Self::Remove => &["member-removed"],
+            Self::Wipe => &["wiped-in-use"],
+            Self::StaleImage => &["disk-stale-image"],
+            Self::BitRot => &["disk-bit-rot"],
+            Self::LostWrites => &["disk-lost-write"],
+            Self::MisdirectedWrites => &["disk-misdirected-write"],
+        }
+    }
 }
 
 /// One fault with its target.

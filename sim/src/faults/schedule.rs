@@ -59,7 +59,7 @@ impl Schedule {
             kinds: options.faults.clone(),
             every: options.fault_every,
             lasts: options.fault_lasts,
-            drift_per_million: options.drift_per_million.max(1000),
+            drift_per_million: options.drift(),
             first: true,
         }
     }

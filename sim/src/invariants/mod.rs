@@ -24,6 +24,9 @@
 //! | who was removed is not served | ours: T3 | `removed_shunned.rs` |
 //! | a lease lives its whole time | etcd's leases | `lease_lives.rs` |
 //!
+//! That who was cut off while members changed finds its way back (T3) can only be asked of all nodes together: `liveness.rs` has it,
+//! with the rest of what a cluster must come to after the heal.
+//!
 //! `ledger.rs` holds what every node has promised so far, `violation.rs` a variant for each property.
 
 mod applied_forward;

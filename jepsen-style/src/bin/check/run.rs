@@ -171,6 +171,10 @@ fn forget_peak() {
 /// The most memory that was resident since [`forget_peak`], in bytes, where the system tells. What was resident then counts:
 /// the program itself, and what it has not given back.
 fn peak_memory() -> Option<u64> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an answer of the system in the form of a file"
+    )]
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
         .lines()

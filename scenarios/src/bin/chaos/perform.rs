@@ -73,6 +73,7 @@ fn soak(order: &Soak) -> Exit {
     const EVERY: u64 = 100;
     let mut tally = Tally::default();
     order.perform(|seed, world, report| {
+        tally.expect(&order.scenario.options(seed));
         tally.add(report);
         match report {
             Some(report) if report.verdict == Verdict::Pass => {}
@@ -86,6 +87,9 @@ fn soak(order: &Soak) -> Exit {
             eprintln!("{tally}");
         }
     });
+    for name in tally.silent() {
+        eprintln!("never struck, though it might have: {name}");
+    }
     say(&tally.line());
     tally.exit()
 }
