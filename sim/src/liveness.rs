@@ -1,8 +1,8 @@
 //! After the heal a cluster has to come together again within a bound, or we want to know the first reason why not.
 //!
 //! "All nodes are equal" is not enough: they can be equally old. Converged is: every node runs and knows the same leader and
-//! the same members, nobody is in trouble, no joint configuration is left standing, everyone has applied what was ever applied, the states
-//! are the same, and a fresh write succeeds.
+//! the same members, nobody is in trouble, no joint configuration is left standing, everyone has applied what was ever
+//! applied, the states are the same, and a fresh write succeeds.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -99,7 +99,7 @@ impl Options {
     }
 
     /// In some clusters machines get empty disks, where nobody leaves: members that are gone spare nobody any more. Of a stream of
-    /// its own, so that what is drawn beside it stays.
+    /// its own, so that the other options stay; a schedule with one more kind is another one.
     fn wipes(seed: Seed) -> Option<(Kind, u32)> {
         let mut rng = seed.labelled("wipes").rng();
         rng.random_bool(0.3)
