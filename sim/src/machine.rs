@@ -10,7 +10,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -229,6 +229,8 @@ pub(crate) struct Life {
     pub(crate) machine: Arc<Machine>,
     pub(crate) mount: Mount,
     over: AtomicBool,
+    /// What its tasks hold, by their numbers.
+    held: Mutex<BTreeMap<u64, Weak<dyn Drops>>>,
 }
 
 impl Life {
@@ -238,6 +240,7 @@ impl Life {
             machine,
             mount,
             over: AtomicBool::new(false),
+            held: Mutex::default(),
         })
     }
 
@@ -247,7 +250,52 @@ impl Life {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst) || !self.machine.disk.is_powered()
+        self.is_ended() || !self.machine.disk.is_powered()
+    }
+
+    fn is_ended(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Drops what all its tasks hold, in the order in which they were made.
+    ///
+    /// What a task holds says goodbye to others when it is dropped, so that the order shows. Left to a simulator it is
+    /// not the same each time: tokio keeps tasks in lists by the last bits of their numbers (`OwnedTasks`), and those
+    /// count all tasks of the process.
+    fn drop_all(self: &Arc<Self>) {
+        let held = std::mem::take(&mut *guard(&self.held));
+        let _entered = enter(self);
+        for task in held.into_values() {
+            if let Some(task) = task.upgrade() {
+                task.drop_it();
+            }
+        }
+    }
+}
+
+/// What can be told to drop what it holds.
+trait Drops: Send + Sync {
+    fn drop_it(&self);
+}
+
+/// The future of a task; nothing while it is polled, and once it has ended.
+struct Held<F>(Mutex<Option<Pin<Box<F>>>>);
+
+impl<F> Held<F> {
+    fn take(&self) -> Option<Pin<Box<F>>> {
+        guard(&self.0).take()
+    }
+
+    fn put(&self, future: Pin<Box<F>>) {
+        *guard(&self.0) = Some(future);
+    }
+}
+
+impl<F: Send> Drops for Held<F> {
+    fn drop_it(&self) {
+        // Not under the lock: what is dropped may do anything.
+        let future = self.take();
+        drop(future);
     }
 }
 
@@ -290,11 +338,10 @@ impl Abort {
 }
 
 /// A task of a machine.
-pub(crate) struct Ambient<F: Future> {
+pub(crate) struct Ambient<F: Future + Send + 'static> {
     life: Arc<Life>,
     number: u64,
-    /// Gone once it has ended.
-    future: Option<Pin<Box<F>>>,
+    held: Arc<Held<F>>,
     answer: Option<oneshot::Sender<Result<F::Output, TaskEnd>>>,
     abort: Arc<Abort>,
     elapsed: fn() -> Duration,
@@ -306,7 +353,7 @@ pub(crate) struct Ends<T> {
     pub(crate) abort: Arc<Abort>,
 }
 
-impl<F: Future> Ambient<F> {
+impl<F: Future + Send + 'static> Ambient<F> {
     pub(crate) fn new(
         life: Arc<Life>,
         future: F,
@@ -315,6 +362,9 @@ impl<F: Future> Ambient<F> {
         let (sender, answer) = oneshot::channel();
         let abort = Arc::new(Abort::default());
         let number = life.machine.next_task();
+        let held = Arc::new(Held(Mutex::new(Some(Box::pin(future)))));
+        let listed: Weak<Held<F>> = Arc::downgrade(&held);
+        guard(&life.held).insert(number, listed);
         let ends = Ends {
             answer,
             abort: Arc::clone(&abort),
@@ -323,7 +373,7 @@ impl<F: Future> Ambient<F> {
             Self {
                 life,
                 number,
-                future: Some(Box::pin(future)),
+                held,
                 answer: Some(sender),
                 abort,
                 elapsed,
@@ -342,12 +392,13 @@ impl<F: Future> Ambient<F> {
 
     /// What a future drops may ask for the time or start a task.
     fn drop_future(&mut self) {
+        guard(&self.life.held).remove(&self.number);
         let _entered = enter(&self.life);
-        self.future = None;
+        self.held.drop_it();
     }
 }
 
-impl<F: Future> Future for Ambient<F> {
+impl<F: Future + Send + 'static> Future for Ambient<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -364,13 +415,14 @@ impl<F: Future> Future for Ambient<F> {
             this.end(Err(TaskEnd::Aborted));
             return Poll::Ready(());
         }
-        let Some(future) = this.future.as_mut() else {
+        let Some(mut future) = this.held.take() else {
             return Poll::Ready(());
         };
         let polled = {
             let _entered = enter(&this.life);
             catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)))
         };
+        this.held.put(future);
         match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(output)) => this.end(Ok(output)),
@@ -386,10 +438,14 @@ impl<F: Future> Future for Ambient<F> {
 }
 
 // Neither the boxed future nor anything else here is pinned in place.
-impl<F: Future> Unpin for Ambient<F> {}
+impl<F: Future + Send + 'static> Unpin for Ambient<F> {}
 
-impl<F: Future> Drop for Ambient<F> {
+impl<F: Future + Send + 'static> Drop for Ambient<F> {
+    /// The first task of an ended life to be dropped takes all others with it.
     fn drop(&mut self) {
+        if self.life.is_ended() {
+            self.life.drop_all();
+        }
         self.drop_future();
     }
 }

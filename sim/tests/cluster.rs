@@ -41,6 +41,7 @@ stories![
     power_loss_of_all_nodes_loses_nothing_acknowledged,
     same_seed_is_the_same_run_whatever_the_host_does_meanwhile,
     another_process_runs_the_same,
+    same_seed_is_the_same_run_whatever_ran_before_it,
     disk_that_ignores_syncs_is_seen_at_the_store,
     swarms_of_faults_break_no_invariant,
     certificates_renew_themselves_and_clocks_may_be_an_hour_off,
@@ -255,6 +256,28 @@ fn another_process_runs_the_same<M: Simulator>() {
         panic!("in another process {difference}");
     }
     assert_eq!(here.lines, there.lines);
+}
+
+/// The order in which tokio drops the tasks of a runtime goes by the last two bits of their numbers, which count the tasks
+/// of the whole process.
+fn same_seed_is_the_same_run_whatever_ran_before_it<M: Simulator>() {
+    let tokio = tokio::runtime::Builder::new_current_thread().build();
+    let tokio = tokio.expect("a runtime without drivers needs nothing");
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only the real tokio takes numbers of the process"
+    )]
+    let take_number = || tokio.block_on(async { tokio::spawn(async {}).id().to_string() });
+    let run = |last_bits| {
+        let taken = (0..100).map(|_| take_number().parse::<u64>());
+        let fits = |number: Result<u64, _>| number.expect("a number") % 4 == last_bits;
+        assert!(taken.map(fits).any(|fits| fits), "numbers are counted up");
+        swarm::<M>(Seed::new(13), Keep::All, || ())
+    };
+    let first = run(0);
+    for last_bits in 1..4 {
+        same(&first, &run(last_bits)).unwrap_or_else(|difference| panic!("{difference}"));
+    }
 }
 
 /// The whole rig, seen to see: a disk that lies about one thing.
