@@ -3,12 +3,17 @@
 //! A read has two steps. The first finds the versions that the range holds, without their values: at the present
 //! revision these stand in `keys`; at an older one each key is walked back to the version of that time. Filters and sorts
 //! need no more than that (but for a sort by value). The second step fetches the values of what is really answered.
+//!
+//! A read beside the writer takes both steps in slices, each a read transaction of its own, because what a transaction has
+//! seen the write-ahead log must keep. Versions do not change, so that the slices after the first find the state of the
+//! first by looking back to its revision, as a read of an older revision does, unless compaction has overtaken them.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::error::{ReadError, Rejection, StateError};
 use super::keyspace::{Newest, version_before};
+use super::mark::Mark;
 use super::position::Position;
 use super::seal::Label;
 use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
@@ -35,21 +40,18 @@ impl<'r> Bounds<'r> {
         }
     }
 
-    /// The condition on the column `key` with ?1 and ?2, and their values.
-    fn condition(&self) -> (&'static str, [&'r [u8]; 2]) {
-        match *self {
-            Self::One(key) => ("key = ?1 AND ?2 IS NOT NULL", [key, &[]]),
-            Self::Between(key, end) => ("key >= ?1 AND key < ?2", [key, end]),
-            Self::From(key) => ("key >= ?1 AND ?2 IS NOT NULL", [key, &[]]),
-        }
-    }
-
-    /// The part of the range that lies behind a key of it.
-    fn behind(&self) -> (&'static str, Option<&'r [u8]>) {
-        match *self {
-            Self::One(_) => ("0 AND ?1 IS NULL AND ?2 IS NULL", None),
-            Self::Between(_, end) => ("key > ?1 AND key < ?2", Some(end)),
-            Self::From(_) => ("key > ?1 AND ?2 IS NULL", None),
+    /// The condition on the column `key` with ?1 and ?2, and their values: the range, or the part of it behind a key.
+    fn condition<'a>(&self, after: Option<&'a [u8]>) -> (&'static str, [Option<&'a [u8]>; 2])
+    where
+        'r: 'a,
+    {
+        match (*self, after) {
+            (Self::One(key), None) => ("key = ?1 AND ?2 IS NULL", [Some(key), None]),
+            (Self::One(_), Some(_)) => ("0 AND ?1 IS NULL AND ?2 IS NULL", [None, None]),
+            (Self::Between(key, end), None) => ("key >= ?1 AND key < ?2", [Some(key), Some(end)]),
+            (Self::Between(_, end), Some(_)) => ("key > ?1 AND key < ?2", [after, Some(end)]),
+            (Self::From(key), None) => ("key >= ?1 AND ?2 IS NULL", [Some(key), None]),
+            (Self::From(_), Some(_)) => ("key > ?1 AND ?2 IS NULL", [after, None]),
         }
     }
 }
@@ -60,6 +62,33 @@ pub(super) struct View {
     /// The present revision, changes of the running transaction included.
     pub(super) revision: i64,
     pub(super) compacted: i64,
+}
+
+impl View {
+    /// Of what is committed.
+    pub(super) fn of(mark: &Mark) -> Self {
+        Self {
+            revision: mark.revision,
+            compacted: mark.compacted,
+        }
+    }
+}
+
+/// Bytes of values after which a slice ends.
+const SLICE_BYTES: usize = 8 << 20;
+
+/// How a read is divided.
+pub(super) struct Slices<'p> {
+    /// Keys looked at, or values fetched, in one slice.
+    rows: usize,
+    /// Called between two: lets what was seen go. It fails when the revision given cannot be read any more.
+    pause: &'p mut dyn FnMut(i64) -> Result<(), ReadError>,
+}
+
+impl<'p> Slices<'p> {
+    pub(super) fn new(rows: usize, pause: &'p mut dyn FnMut(i64) -> Result<(), ReadError>) -> Self {
+        Self { rows, pause }
+    }
 }
 
 /// A version found, its value still in the table.
@@ -73,19 +102,32 @@ pub(super) fn range(
     connection: &Connection,
     view: View,
     request: &RangeRequest,
+    slices: &mut Slices<'_>,
 ) -> Result<RangeResponse, ReadError> {
     check_revision(view, request.revision)?;
     let bounds = Bounds::new(&request.key, &request.range_end);
-    let past = (request.revision > 0 && request.revision < view.revision)
-        .then(|| Position::after(request.revision));
+    let past = request.revision > 0 && request.revision < view.revision;
+    let revision = if past {
+        request.revision
+    } else {
+        view.revision
+    };
     let header = Some(ResponseHeader {
         revision: view.revision,
         ..ResponseHeader::default()
     });
     if request.count_only {
-        let count = match past {
-            None => count(connection, &bounds)?,
-            Some(bound) => length(&scan_past(connection, &bounds, bound)?),
+        let count = if past {
+            length(&scan(
+                connection,
+                &bounds,
+                Sight::Past,
+                revision,
+                None,
+                slices,
+            )?)
+        } else {
+            count(connection, &bounds, None)?
         };
         return Ok(RangeResponse {
             header,
@@ -93,40 +135,53 @@ pub(super) fn range(
             ..RangeResponse::default()
         });
     }
-    let fetch = if needs_all(request) || request.limit <= 0 {
-        None
+    let fetch = (!needs_all(request) && request.limit > 0).then(|| kept(request.limit));
+    let (mut found, count) = if past {
+        let mut found = scan(connection, &bounds, Sight::Past, revision, None, slices)?;
+        let count = length(&found);
+        found.truncate(fetch.unwrap_or(usize::MAX));
+        (found, count)
     } else {
-        Some(request.limit.saturating_add(1))
-    };
-    let (mut found, count) = match past {
-        None => scan(connection, &bounds, fetch)?,
-        Some(bound) => {
-            let found = scan_past(connection, &bounds, bound)?;
-            let count = length(&found);
-            (truncate(found, fetch), count)
-        }
+        // What a limit leaves out is counted while it is as it was.
+        let counted = fetch.is_some_and(|fetch| fetch > slices.rows);
+        let counted = counted
+            .then(|| count(connection, &bounds, None))
+            .transpose()?;
+        let found = scan(connection, &bounds, Sight::Present, revision, fetch, slices)?;
+        let seen = length(&found);
+        let count = match (counted, found.last()) {
+            (Some(counted), _) => counted,
+            (None, Some(last)) if fetch == Some(found.len()) => {
+                seen + count(connection, &bounds, Some(&last.key))?
+            }
+            _ => seen,
+        };
+        (found, count)
     };
     found.retain(|found| passes(request, &found.version));
     let order = Order::of(request);
     let mut kvs = if order.by == SortTarget::Value {
-        let mut kvs = with_values(connection, found)?;
+        let mut kvs = with_values(connection, found, revision, slices)?;
         order.sort(&mut kvs, |a, b| a.value.cmp(&b.value));
         kvs
     } else {
         order.sort(&mut found, |a, b| order.compare(a, b));
-        let kept = request.limit.saturating_add(1);
-        let found = truncate(found, (request.limit > 0).then_some(kept));
+        if request.limit > 0 {
+            found.truncate(kept(request.limit));
+        }
         if request.keys_only {
             found
                 .into_iter()
                 .map(|found| found.version.key_value(found.key, Bytes::new()))
                 .collect()
         } else {
-            with_values(connection, found)?
+            with_values(connection, found, revision, slices)?
         }
     };
     let more = request.limit > 0 && length(&kvs) > request.limit;
-    kvs = truncate(kvs, (request.limit > 0).then_some(request.limit));
+    if more {
+        kvs.truncate(kept(request.limit) - 1);
+    }
     if request.keys_only {
         kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
     }
@@ -194,77 +249,98 @@ pub(super) fn existing_keys(
     after: Option<&[u8]>,
     limit: usize,
 ) -> Result<Vec<(Bytes, Newest)>, StateError> {
-    let found = match after {
-        None => {
-            let (condition, [low, high]) = bounds.condition();
-            rows(connection, condition, [low, high], Some(limit))?
-        }
-        Some(after) => {
-            let (condition, end) = bounds.behind();
-            rows(connection, condition, params![after, end], Some(limit))?
-        }
-    };
+    let found = rows(connection, bounds, after, limit)?;
     Ok(found
         .into_iter()
         .map(|found| (found.key, found.version))
         .collect())
 }
 
-/// How many keys of the range exist now.
-pub(super) fn count(connection: &Connection, bounds: &Bounds<'_>) -> Result<i64, StateError> {
-    let (condition, [low, high]) = bounds.condition();
+/// How many keys of the range, or of the part of it behind a key, exist now.
+pub(super) fn count(
+    connection: &Connection,
+    bounds: &Bounds<'_>,
+    after: Option<&[u8]>,
+) -> Result<i64, StateError> {
+    let (condition, ends) = bounds.condition(after);
     let mut statement = connection.prepare_cached(&format!(
         "SELECT count(*) FROM keys WHERE {condition} AND version > 0"
     ))?;
-    Ok(statement.query_row([low, high], |row| row.get(0))?)
+    Ok(statement.query_row(ends, |row| row.get(0))?)
 }
 
-/// The range as it is now: at most `fetch` versions, and how many there are in all.
+/// What a slice sees.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    /// The keys as they are, which is how they were at the revision of the read.
+    Present,
+    /// The keys with what has become of them since.
+    Past,
+}
+
+/// The versions of a revision that the range holds, at most `fetch` of them.
 fn scan(
     connection: &Connection,
     bounds: &Bounds<'_>,
-    fetch: Option<i64>,
-) -> Result<(Vec<Found>, i64), StateError> {
-    let (condition, [low, high]) = bounds.condition();
-    let found = rows(
-        connection,
-        condition,
-        [low, high],
-        fetch.and_then(|fetch| usize::try_from(fetch).ok()),
-    )?;
-    let seen = length(&found);
-    let rest = match found.last() {
-        Some(last) if fetch == Some(seen) => {
-            let (condition, end) = bounds.behind();
-            let mut statement = connection.prepare_cached(&format!(
-                "SELECT count(*) FROM keys WHERE {condition} AND version > 0"
-            ))?;
-            statement.query_row(params![&*last.key, end], |row| row.get(0))?
+    mut sight: Sight,
+    revision: i64,
+    fetch: Option<usize>,
+    slices: &mut Slices<'_>,
+) -> Result<Vec<Found>, ReadError> {
+    let bound = Position::after(revision);
+    let mut found: Vec<Found> = Vec::new();
+    let mut after: Option<Bytes> = None;
+    loop {
+        let left = fetch.map_or(usize::MAX, |fetch| fetch.saturating_sub(found.len()));
+        let rows_wanted = slices.rows.min(left);
+        let last = match sight {
+            Sight::Present => {
+                let page = rows(connection, bounds, after.as_deref(), rows_wanted)?;
+                let whole = page.len() == rows_wanted;
+                found.extend(page);
+                whole
+                    .then(|| found.last().map(|found| found.key.clone()))
+                    .flatten()
+            }
+            Sight::Past => {
+                let after = after.as_deref();
+                scan_past(connection, bounds, after, bound, rows_wanted, &mut found)?
+            }
+        };
+        if last.is_none() || fetch.is_some_and(|fetch| found.len() >= fetch) {
+            return Ok(found);
         }
-        _ => 0,
-    };
-    Ok((found, seen + rest))
+        after = last;
+        (slices.pause)(revision)?;
+        sight = Sight::Past;
+    }
 }
 
-/// The range as it was before `bound`.
+/// Adds the range as it was before `bound`, of at most `limit` keys. Answers the last one if there may be more.
 fn scan_past(
     connection: &Connection,
     bounds: &Bounds<'_>,
+    after: Option<&[u8]>,
     bound: Position,
-) -> Result<Vec<Found>, StateError> {
-    let (condition, [low, high]) = bounds.condition();
+    limit: usize,
+    found: &mut Vec<Found>,
+) -> Result<Option<Bytes>, StateError> {
+    let (condition, ends) = bounds.condition(after);
     let mut statement = connection.prepare_cached(&format!("SELECT key, head, created, version, lease, jump, steps FROM keys WHERE {condition} ORDER BY key"))?;
-    let mut rows = statement.query([low, high])?;
-    let mut found = Vec::new();
+    let mut rows = statement.query(ends)?;
+    let mut seen = 0;
     while let Some(row) = rows.next()? {
-        if let Some(version) = version_at(connection, &Newest::from_row(row, 1)?, bound)? {
-            found.push(Found {
-                key: blob(row, 0)?,
-                version,
-            });
+        let version = version_at(connection, &Newest::from_row(row, 1)?, bound)?;
+        if let Some(version) = version {
+            let key = blob(row, 0)?;
+            found.push(Found { key, version });
+        }
+        seen += 1;
+        if seen == limit {
+            return Ok(Some(blob(row, 0)?));
         }
     }
-    Ok(found)
+    Ok(None)
 }
 
 /// A key's version as it was before `bound`; `None` when the key did not exist then.
@@ -286,24 +362,23 @@ pub(super) fn version_at(
     Ok(version.filter(Newest::exists))
 }
 
-/// At most `limit` of the keys that exist and fulfil a condition. The limit is not a parameter of the statement, which
-/// SQLite would prepare anew for each value of it.
+/// At most `limit` of the keys that exist. The limit is not a parameter of the statement, which SQLite would prepare anew
+/// for each value of it.
 fn rows(
     connection: &Connection,
-    condition: &str,
-    parameters: impl rusqlite::Params,
-    limit: Option<usize>,
+    bounds: &Bounds<'_>,
+    after: Option<&[u8]>,
+    limit: usize,
 ) -> Result<Vec<Found>, StateError> {
+    let (condition, ends) = bounds.condition(after);
     let mut statement = connection.prepare_cached(&rows_sql(condition))?;
-    let found = statement.query_map(parameters, |row| {
+    let found = statement.query_map(ends, |row| {
         Ok(Found {
             key: blob(row, 0)?,
             version: Newest::from_row(row, 1)?,
         })
     })?;
-    Ok(found
-        .take(limit.unwrap_or(usize::MAX))
-        .collect::<Result<_, _>>()?)
+    Ok(found.take(limit).collect::<Result<_, _>>()?)
 }
 
 fn rows_sql(condition: &str) -> String {
@@ -317,18 +392,44 @@ pub(super) fn missing(position: Position) -> StateError {
     StateError::Damaged(format!("the version at {} is missing", position.0))
 }
 
-fn with_values(connection: &Connection, found: Vec<Found>) -> Result<Vec<KeyValue>, StateError> {
+fn with_values(
+    connection: &Connection,
+    found: Vec<Found>,
+    revision: i64,
+    slices: &mut Slices<'_>,
+) -> Result<Vec<KeyValue>, ReadError> {
+    let mut kvs = Vec::with_capacity(found.len());
+    let mut found = found.into_iter();
+    add_values(connection, &mut found, slices.rows, &mut kvs)?;
+    while found.len() > 0 {
+        (slices.pause)(revision)?;
+        add_values(connection, &mut found, slices.rows, &mut kvs)?;
+    }
+    Ok(kvs)
+}
+
+/// One slice of them.
+fn add_values(
+    connection: &Connection,
+    found: &mut impl Iterator<Item = Found>,
+    rows: usize,
+    kvs: &mut Vec<KeyValue>,
+) -> Result<(), StateError> {
     let mut statement =
         connection.prepare_cached("SELECT value FROM history WHERE position = ?1")?;
-    let mut kvs = Vec::with_capacity(found.len());
-    for Found { key, version } in found {
+    let mut bytes = 0;
+    for Found { key, version } in found.take(rows) {
         let mut rows = statement.query([version.head.0])?;
         let row = rows.next()?.ok_or_else(|| missing(version.head))?;
         let sealed = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
         let value = Label::of(&key, &version).open(sealed)?;
+        bytes += value.len();
         kvs.push(version.key_value(key, value));
+        if bytes >= SLICE_BYTES {
+            break;
+        }
     }
-    Ok(kvs)
+    Ok(())
 }
 
 pub(super) fn blob(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Bytes> {
@@ -397,11 +498,11 @@ impl Order {
     }
 }
 
-fn truncate<T>(mut items: Vec<T>, limit: Option<i64>) -> Vec<T> {
-    if let Some(limit) = limit {
-        items.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    }
-    items
+/// What is fetched for a limit: one more, which tells whether there is more.
+fn kept(limit: i64) -> usize {
+    usize::try_from(limit)
+        .unwrap_or(usize::MAX)
+        .saturating_add(1)
 }
 
 fn length<T>(items: &[T]) -> i64 {
@@ -410,11 +511,147 @@ fn length<T>(items: &[T]) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::database::{Missing, Place};
-    use crate::proto::etcdserverpb::PutRequest;
+    use crate::proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest};
     use crate::proto::store::{LogId, command::Body};
     use crate::state::{Durability, Reader, State, command};
+
+    /// A state with its writer.
+    struct Written {
+        dir: tempfile::TempDir,
+        state: State,
+        index: u64,
+    }
+
+    impl Written {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let state = State::open(&Place::new(dir.path(), None), Missing::Create).unwrap();
+            let index = 0;
+            Self { dir, state, index }
+        }
+
+        fn reader(&self) -> Reader {
+            Reader::open(&Place::new(self.dir.path(), None)).unwrap()
+        }
+
+        fn apply(&mut self, body: Body) {
+            self.index += 1;
+            let log_id = LogId {
+                term: 1,
+                index: self.index,
+            };
+            let mut batch = self.state.begin().unwrap();
+            batch.apply(log_id, Some(&command(body)), None).unwrap();
+            batch.commit(Durability::Lazy).unwrap();
+        }
+    }
+
+    fn key(number: u8) -> Bytes {
+        Bytes::from(vec![b'a' + number])
+    }
+
+    fn put(number: u8, value: u8) -> Body {
+        Body::Put(PutRequest {
+            key: key(number),
+            value: vec![value].into(),
+            ..PutRequest::default()
+        })
+    }
+
+    /// Puts and deletes of eight keys.
+    fn changes(times: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Body>> {
+        let change = (0..8_u8, any::<u8>()).prop_map(|(number, value)| match value {
+            0..80 => Body::DeleteRange(DeleteRangeRequest {
+                key: key(number),
+                ..DeleteRangeRequest::default()
+            }),
+            value => put(number, value),
+        });
+        prop::collection::vec(change, times)
+    }
+
+    prop_compose! {
+        /// Of two keys or more; `ago` says how many revisions back it looks.
+        fn requests()(
+            first in 0..6_u8,
+            keys in 2..9_u8,
+            limit in prop::sample::select(vec![0, 1, 3, 6]),
+            [keys_only, count_only, descending] in any::<[bool; 3]>(),
+            sort_target in 0..5_i32,
+            sorted in any::<bool>(),
+            ago in prop::option::of(0..12_i64),
+        ) -> (RangeRequest, Option<i64>) {
+            let request = RangeRequest {
+                key: key(first),
+                range_end: key(first + keys),
+                limit,
+                keys_only,
+                count_only,
+                sort_target,
+                sort_order: if sorted { 1 + i32::from(descending) } else { 0 },
+                ..RangeRequest::default()
+            };
+            (request, ago)
+        }
+    }
+
+    proptest! {
+        /// Whatever is written between two slices.
+        #[test]
+        fn slices_of_a_read_are_of_one_revision(
+            before in changes(0..40),
+            (mut request, ago) in requests(),
+            slice in 1..5_usize,
+            mut meanwhile in changes(0..60),
+        ) {
+            let mut written = Written::new();
+            before.into_iter().for_each(|change| written.apply(change));
+            let reader = written.reader();
+            let present = reader.revisions().unwrap().current.0;
+            request.revision = ago.map_or(0, |ago| (present - ago).max(1));
+            let whole = reader.range(&request).unwrap();
+            let sliced = reader.in_slices_of(slice).range_while(&request, &mut || {
+                for change in meanwhile.split_off(meanwhile.len().saturating_sub(3)) {
+                    written.apply(change);
+                }
+            });
+            prop_assert_eq!(sliced.unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn read_that_compaction_overtakes_is_made_anew() {
+        let mut written = Written::new();
+        (0..8).for_each(|number| written.apply(put(number, 1)));
+        let reader = written.reader().in_slices_of(3);
+        let request = RangeRequest {
+            key: key(0),
+            range_end: key(20),
+            ..RangeRequest::default()
+        };
+        let mut pauses = 0;
+        let answer = reader.range_while(&request, &mut || {
+            pauses += 1;
+            written.apply(put(7, 2));
+            let revision = written.reader().revisions().unwrap().current.0;
+            let physical = true;
+            written.apply(Body::Compact(CompactionRequest { revision, physical }));
+        });
+        let answer = answer.unwrap();
+        assert_eq!(pauses, 1, "the second time it is not let go of");
+        assert_eq!((answer.count, &answer.kvs[7].value[..]), (8, &[2][..]));
+        assert_eq!(answer.header.unwrap().revision, 10);
+        let gone = RangeRequest {
+            revision: 5,
+            ..request
+        };
+        let refused = reader.range(&gone).unwrap_err();
+        assert!(matches!(refused, ReadError::Rejected(Rejection::Compacted)));
+    }
 
     /// A join, or a limit as a parameter, would have SQLite prepare the statement anew each time: seen in a profile, and
     /// in no test.
@@ -449,7 +686,7 @@ mod tests {
             };
             assert!(!reader.range(&some).unwrap().kvs.is_empty());
         }
-        let (between, _) = Bounds::Between(b"a", b"b").condition();
+        let (between, _) = Bounds::Between(b"a", b"b").condition(None);
         for sql in [POINT.to_owned(), rows_sql(between)] {
             let statement = reader.connection().prepare_cached(&sql).unwrap();
             let runs = statement.get_status(rusqlite::StatementStatus::Run);

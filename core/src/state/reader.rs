@@ -9,7 +9,7 @@ use super::error::{ReadError, Rejection, StateError};
 use super::frozen::{Frozen, Row};
 use super::mark::{self, Applied, Mark};
 use super::position::Position;
-use super::range::{self, View};
+use super::range::{self, Slices, View};
 use super::{schema::LAYOUT, system, validate};
 use crate::database::{Opened, Place};
 use crate::ids::{LeaseId, LogIndex, Revision};
@@ -18,9 +18,14 @@ use crate::proto::mvccpb::{Event, KeyValue, event::EventType};
 use crate::proto::store::{Cluster, Member, Tombstone};
 use crate::runtime::WallTime;
 
+/// Keys that a read looks at, or values that it fetches, in one transaction: a few milliseconds, which the write-ahead log can
+/// wait for.
+const SLICE: usize = 4096;
+
 /// A connection that reads. Not shared: a caller keeps a few and lends them out.
 pub struct Reader {
     connection: Opened,
+    slice: usize,
 }
 
 /// Where the keyspace stands.
@@ -63,7 +68,17 @@ impl Reader {
     pub fn open(place: &Place) -> Result<Self, StateError> {
         Ok(Self {
             connection: place.reader(&LAYOUT)?,
+            slice: SLICE,
         })
+    }
+
+    /// The same, which looks at no more than `keys` in one transaction: for tests of what happens between two.
+    #[must_use]
+    pub fn in_slices_of(self, keys: usize) -> Self {
+        Self {
+            slice: keys,
+            ..self
+        }
     }
 
     /// For reads of the system tables.
@@ -74,20 +89,43 @@ impl Reader {
 
     /// Answers a range request at the revision that it asks for. The header holds the present revision.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, ReadError> {
+        self.range_while(request, &mut || ())
+    }
+
+    /// The same, with what happens between two slices.
+    pub(super) fn range_while(
+        &self,
+        request: &RangeRequest,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<RangeResponse, ReadError> {
         validate::range(request)?;
         if let Some(response) = range::point(&self.connection, request)? {
             return Ok(response);
         }
+        match self.range_in_slices_of(self.slice, request, meanwhile) {
+            // History that it needed may have gone between two slices.
+            Err(ReadError::Rejected(Rejection::Compacted)) => {
+                self.range_in_slices_of(usize::MAX, request, meanwhile)
+            }
+            answer => answer,
+        }
+    }
+
+    fn range_in_slices_of(
+        &self,
+        keys: usize,
+        request: &RangeRequest,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<RangeResponse, ReadError> {
         self.at_one_state(|connection| {
-            let mark = Mark::read(connection)?;
-            range::range(
-                connection,
-                View {
-                    revision: mark.revision,
-                    compacted: mark.compacted,
-                },
-                request,
-            )
+            let view = View::of(&Mark::read(connection)?);
+            let pause = &mut |revision| {
+                meanwhile();
+                begin_anew(connection)?;
+                let view = View::of(&Mark::read(connection)?);
+                Ok(range::check_revision(view, revision)?)
+            };
+            range::range(connection, view, request, &mut Slices::new(keys, pause))
         })
     }
 
@@ -229,17 +267,22 @@ pub(super) fn at_one_state<T, E>(
 where
     E: From<StateError>,
 {
-    let run = |sql| {
-        connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute([]))
-            .map_err(StateError::from)
-    };
-    run("BEGIN")?;
+    run(connection, "BEGIN")?;
     let answer = read(connection);
     // Nothing was written, so the end loses nothing; but a connection must not go on inside of this view.
-    run("COMMIT").or_else(|_| run("ROLLBACK"))?;
+    run(connection, "COMMIT").or_else(|_| run(connection, "ROLLBACK"))?;
     answer
+}
+
+/// Lets the state go that a read has seen; what it sees next may be a later one.
+fn begin_anew(connection: &Connection) -> Result<(), StateError> {
+    run(connection, "COMMIT")?;
+    run(connection, "BEGIN")
+}
+
+fn run(connection: &Connection, sql: &str) -> Result<(), StateError> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
 }
 
 /// From a row of history: position, prev, created, version, lease, key, value.

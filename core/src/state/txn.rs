@@ -11,7 +11,7 @@ use prost::Message as _;
 use super::change::{Change, Failure};
 use super::error::{ReadError, Rejection, StateError};
 use super::keyspace::Newest;
-use super::range::{self, Bounds};
+use super::range::{self, Bounds, Slices};
 use crate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::response_op::Response;
@@ -145,14 +145,18 @@ impl Change<'_, '_> {
         if !self.is_heard() {
             return Ok(crate::proto::etcdserverpb::RangeResponse::default());
         }
-        range::range(self.keyspace.connection(), self.view(), request).map_err(
-            |error| match error {
+        // The writer sees one state, its own changes included, until it commits.
+        let pause = &mut |_| Ok(());
+        let mut whole = Slices::new(usize::MAX, pause);
+        let view = self.view();
+        range::range(self.keyspace.connection(), view, request, &mut whole).map_err(|error| {
+            match error {
                 ReadError::State(error) => error,
                 ReadError::Rejected(rejection) => {
                     unreachable!("the revision was checked before: {rejection}")
                 }
-            },
-        )
+            }
+        })
     }
 
     /// Whether a compare holds for its key, or for every key of its range. Of no key at all it is judged as of a key with

@@ -47,7 +47,8 @@ impl Driver {
         let state = State::open(&place, Missing::Refuse).unwrap();
         Self {
             state,
-            reader: Reader::open(&place).unwrap(),
+            // From now on no read of more than three keys is one transaction.
+            reader: Reader::open(&place).unwrap().in_slices_of(3),
             dir,
             index,
         }
