@@ -101,6 +101,10 @@ impl<R: Runtime> Inner<R> {
             if let Some(unknown) = replica.take_unknown() {
                 return Err(unknown);
             }
+            if !self.holds_log() {
+                leaderless = None;
+                continue;
+            }
             if let Some(reason) = replica.ended() {
                 self.run_again(reason).await?;
             } else if replica.leader().is_some() {
@@ -127,22 +131,36 @@ impl<R: Runtime> Inner<R> {
                 NodeError::Start(error) if error.is_final() => return Err(error),
                 error => replica.set_trouble(Some(error.to_string())),
             }
+            R::sleep(Duration::from_secs(1)).await;
+        }
+        Ok(())
+    }
+
+    /// Nothing remains to be done when the node's role has changed meanwhile, which took the log from it and may have given
+    /// it another one.
+    async fn restart(&self) -> Result<(), NodeError> {
+        // Opening the stores ends the reads that go on meanwhile, so not before there is hope.
+        let directory = self.directory().clone();
+        R::blocking(move || directory.probe()).await?;
+        let _stores = self.hold_stores().await;
+        let replica = self.replica();
+        if !self.holds_log() {
+            replica.set_trouble(None);
+            return Ok(());
+        }
+        if replica.raft().is_some() {
+            return Ok(());
+        }
+        if let Err(error) = replica.start(Stores::Existing).await {
             // What was opened on the way to the error has to be closed before it is opened again.
             replica.stop().await;
-            R::sleep(Duration::from_secs(1)).await;
+            return Err(error.into());
         }
         R::observe(|| Event::Recovered {
             path: "raft started again",
         });
         tracing::info!("raft runs again");
         Ok(())
-    }
-
-    async fn restart(&self) -> Result<(), NodeError> {
-        // Opening the stores ends the reads that go on meanwhile, so not before there is hope.
-        let directory = self.directory().clone();
-        R::blocking(move || directory.probe()).await?;
-        Ok(self.replica().start(Stores::Existing).await?)
     }
 
     /// Stops taking writes before the disk is full, and takes them again when there is room; and keeps the log from growing

@@ -40,6 +40,8 @@ pub struct Inner<R: Runtime> {
     told_leader: AtomicU64,
     /// Held by whoever reads a row of the member table in order to change it.
     row_changes: tokio::sync::Mutex<()>,
+    /// Held by whoever makes, opens or removes the stores.
+    stores: tokio::sync::Mutex<()>,
     /// As of which log index the members are as they are.
     changed_at: AtomicU64,
     /// The cluster as this node sees it, while it leads.
@@ -64,6 +66,7 @@ impl<R: Runtime> Inner<R> {
             failure_domain: Mutex::new(config.failure_domain.clone()),
             told_leader: AtomicU64::new(0),
             row_changes: tokio::sync::Mutex::new(()),
+            stores: tokio::sync::Mutex::new(()),
             // Whoever knows less than what is known here may have an older view.
             changed_at: AtomicU64::new(replica.peers().tls().view().get().index.0),
             status: Mutex::default(),
@@ -131,6 +134,11 @@ impl<R: Runtime> Inner<R> {
         self.inhabitant
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody else makes, opens or removes the stores.
+    pub(super) async fn hold_stores(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.stores.lock().await
     }
 
     /// Writes down whether this node has a log and a state.

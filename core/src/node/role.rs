@@ -39,6 +39,7 @@ impl<R: Runtime> Inner<R> {
     }
 
     async fn fit_role(&self, again: bool) -> Result<(), NodeError> {
+        let _stores = self.hold_stores().await;
         let view = self.view().get();
         let row = view.members.get(&self.who().node);
         let Some(role) = row.and_then(|row| Role::from_stored(row.role)) else {

@@ -579,11 +579,12 @@ mod tests {
         fn requests()(
             first in 0..6_u8,
             keys in 2..9_u8,
-            limit in prop::sample::select(vec![0, 1, 3, 6]),
-            [keys_only, count_only, descending] in any::<[bool; 3]>(),
+            limit in prop::sample::select(vec![0, 1, 3, 3, 6]),
+            [keys_only, descending] in any::<[bool; 2]>(),
+            count_only in prop::bool::weighted(0.1),
             sort_target in 0..5_i32,
-            sorted in any::<bool>(),
-            ago in prop::option::of(0..12_i64),
+            sorted in prop::bool::weighted(0.3),
+            ago in prop::option::weighted(0.3, 0..12_i64),
         ) -> (RangeRequest, Option<i64>) {
             let request = RangeRequest {
                 key: key(first),
