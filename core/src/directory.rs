@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::Beginning;
-use crate::ids::{ClusterId, Epoch, NodeId};
+use crate::ids::{ClusterId, Epoch, LogIndex, NodeId};
 use crate::raft::journal;
 use crate::raft::peers::Identity;
 use crate::runtime::{Access, Disk, Found};
@@ -55,6 +55,8 @@ struct IdentityFile {
     #[serde(default)]
     holds_log: bool,
     #[serde(default)]
+    elects_from: u64,
+    #[serde(default)]
     outdated: bool,
 }
 
@@ -67,6 +69,9 @@ pub struct Inhabitant {
     pub name: String,
     /// Whether it has the log and the state; a spare has neither, and anybody else's must not be missing.
     pub holds_log: bool,
+    /// It stands for no election before its log reaches this index. A log that is taken up anew begins with configurations of
+    /// long ago, in one of which the node may have been the only voter.
+    pub elects_from: LogIndex,
     /// Whether what is here was found to be older than what others count on. It stays so until somebody else lives here.
     pub outdated: bool,
 }
@@ -362,6 +367,7 @@ impl<D: Disk> Directory<D> {
             },
             name: identity.name,
             holds_log: identity.holds_log,
+            elects_from: LogIndex(identity.elects_from),
             outdated: identity.outdated,
         };
         let log = journal::LAYOUT.file;
@@ -503,6 +509,7 @@ impl<D: Disk> Directory<D> {
             node: inhabitant.identity.node.to_string(),
             name: inhabitant.name.clone(),
             holds_log: inhabitant.holds_log,
+            elects_from: inhabitant.elects_from.0,
             outdated: inhabitant.outdated,
         };
         let content = serde_json::to_vec_pretty(&file).expect("strings and numbers");
@@ -637,6 +644,7 @@ mod tests {
             identity,
             name: "one".to_owned(),
             holds_log: true,
+            elects_from: LogIndex(7),
             outdated: false,
         }
     }

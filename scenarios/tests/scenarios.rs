@@ -32,10 +32,12 @@ fn seeds(name: &str) -> &'static [u64] {
         // With 100016 and 100033 no standbys are wanted, and nobody took the place of a voter; with 100073 a spare became a standby
         // before it had given up its log; with 100149 a spare's disk is replaced; with 105106 a standby never heard that it was one;
         // with 105640 the leader was known as a spare, with 105912 a trouble outlived its cause, with
-        // 106169 a new standby met an error of its disk; with 200172 a node that waited for its disk became a spare.
+        // 106169 a new standby met an error of its disk; with 200172 a node that waited for its disk became a spare;
+        // with 205506 the first member took its log up anew, at whose beginning it was the only voter.
         "swarm" => &[
             11, 112, 242, 260, 400, 750, 1061, 1354, 1449, 3128, 10105, 40025, 41094, 60371, 61914,
             100_016, 100_033, 100_073, 100_149, 105_106, 105_640, 105_912, 106_169, 200_172,
+            205_506,
         ],
         _ => &[1, 2],
     }

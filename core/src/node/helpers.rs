@@ -118,21 +118,26 @@ impl<R: Runtime> Inner<R> {
             }
             let deadline = R::now() + replica.memory_patience() * 2;
             self.compare_memory(deadline).await?;
+            replica.let_elect();
         }
     }
 
     async fn run_again(&self, reason: String) -> Result<(), StartError> {
         let replica = self.replica();
         tracing::error!(%reason, "raft ended; reads go on from what is there, and it is started again when the disk works");
-        replica.set_trouble(Some(reason));
+        replica.set_trouble(Some(reason.clone()));
+        let mut told = reason;
         replica.stop().await;
         while let Err(error) = self.restart().await {
             match error {
                 NodeError::Start(error) if error.is_final() => return Err(error),
-                error => replica.set_trouble(Some(error.to_string())),
+                error => told = error.to_string(),
             }
+            replica.set_trouble(Some(told.clone()));
             R::sleep(Duration::from_secs(1)).await;
         }
+        // What else is said is of a role that the node was given meanwhile.
+        replica.clear_trouble(&told);
         Ok(())
     }
 
@@ -143,19 +148,10 @@ impl<R: Runtime> Inner<R> {
         let directory = self.directory().clone();
         R::blocking(move || directory.probe()).await?;
         let _stores = self.hold_stores().await;
-        let replica = self.replica();
-        if !self.holds_log() {
-            replica.set_trouble(None);
+        if !self.holds_log() || self.stores_are_new() || self.replica().raft().is_some() {
             return Ok(());
         }
-        if replica.raft().is_some() {
-            return Ok(());
-        }
-        if let Err(error) = replica.start(Stores::Existing).await {
-            // What was opened on the way to the error has to be closed before it is opened again.
-            replica.stop().await;
-            return Err(error.into());
-        }
+        self.replica().start(Stores::Existing).await?;
         R::observe(|| Event::Recovered {
             path: "raft started again",
         });

@@ -1,13 +1,13 @@
 //! What the services and helpers of a node share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::leader::Decider;
 use crate::config::NodeConfig;
 use crate::directory::{Directory, DirectoryError, Inhabitant};
-use crate::ids::NodeId;
+use crate::ids::{LogIndex, NodeId};
 use crate::join::keep::IdentityFiles;
 use crate::join::{MemberView, SharedView};
 use crate::membership::status::{Availability, Status};
@@ -42,6 +42,8 @@ pub struct Inner<R: Runtime> {
     row_changes: tokio::sync::Mutex<()>,
     /// Held by whoever makes, opens or removes the stores.
     stores: tokio::sync::Mutex<()>,
+    /// The stores were made and never opened: nothing was promised over them.
+    stores_are_new: AtomicBool,
     /// As of which log index the members are as they are.
     changed_at: AtomicU64,
     /// The cluster as this node sees it, while it leads.
@@ -67,6 +69,7 @@ impl<R: Runtime> Inner<R> {
             told_leader: AtomicU64::new(0),
             row_changes: tokio::sync::Mutex::new(()),
             stores: tokio::sync::Mutex::new(()),
+            stores_are_new: AtomicBool::new(false),
             // Whoever knows less than what is known here may have an older view.
             changed_at: AtomicU64::new(replica.peers().tls().view().get().index.0),
             status: Mutex::default(),
@@ -136,6 +139,14 @@ impl<R: Runtime> Inner<R> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn stores_are_new(&self) -> bool {
+        self.stores_are_new.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set_stores_are_new(&self, new: bool) {
+        self.stores_are_new.store(new, Ordering::SeqCst);
+    }
+
     /// Waits until nobody else makes, opens or removes the stores.
     pub(super) async fn hold_stores(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.stores.lock().await
@@ -147,6 +158,18 @@ impl<R: Runtime> Inner<R> {
     /// When it cannot be written; then what was said before stands.
     pub(super) fn note_holds_log(&self, holds_log: bool) -> Result<(), DirectoryError> {
         self.note(|inhabitant| inhabitant.holds_log = holds_log)
+    }
+
+    /// Writes down that this node has a new log, and that it stands for no election before that reaches `index`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn note_new_log(&self, index: LogIndex) -> Result<(), DirectoryError> {
+        self.replica.elects_from(index);
+        self.note(|inhabitant| {
+            inhabitant.holds_log = true;
+            inhabitant.elects_from = index;
+        })
     }
 
     fn note(&self, change: impl FnOnce(&mut Inhabitant)) -> Result<(), DirectoryError> {

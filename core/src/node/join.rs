@@ -6,6 +6,7 @@ use super::NodeError;
 use super::ground::Ground;
 use crate::config::NodeConfig;
 use crate::directory::{Directory, Inhabitant};
+use crate::ids::LogIndex;
 use crate::join::driver::{self, JoinError};
 use crate::join::joiner::Wish;
 use crate::join::keep::IdentityFiles;
@@ -84,6 +85,7 @@ fn settle<R: Runtime>(directory: &Directory<R::Disk>, name: &str) -> Result<Iden
             identity,
             name: name.to_owned(),
             holds_log: false,
+            elects_from: LogIndex(0),
             outdated: false,
         })?;
     }

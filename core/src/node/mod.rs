@@ -141,6 +141,7 @@ impl<R: Runtime> Node<R> {
         let peers = Arc::new(Peers::new(identity, tls, timing.election().1));
         let place = Place::new(config.data_dir.clone(), directory.disk().vfs());
         let replica = Replica::new(place, peers, timing);
+        replica.elects_from(origin.inhabitant.elects_from);
         // Opening the stores may take the last of the room, and no write is to be taken that would.
         if directory
             .free_bytes()

@@ -2,7 +2,7 @@
 
 use crate::config::NodeConfig;
 use crate::directory::{Directory, DirectoryError, Inhabitant};
-use crate::ids::{ClusterId, Epoch};
+use crate::ids::{ClusterId, Epoch, LogIndex};
 use crate::join::keep::IdentityFiles;
 use crate::join::{MemberView, founder};
 use crate::proto::store;
@@ -59,6 +59,7 @@ impl Origin {
                 identity,
                 name: config.name.clone(),
                 holds_log: true,
+                elects_from: LogIndex(0),
                 outdated: false,
             },
             credentials,

@@ -25,7 +25,7 @@ use super::origin::Origin;
 use crate::config::Beginning;
 use crate::database::{Missing, Place};
 use crate::directory::{Directory, DirectoryError, Inhabitant};
-use crate::ids::{Epoch, NodeId};
+use crate::ids::{Epoch, LogIndex, NodeId};
 use crate::join::joiner::Membership;
 use crate::join::keep::IdentityFiles;
 use crate::join::{JoinLine, MemberView, SharedView, Token, addresses, founder};
@@ -441,6 +441,8 @@ impl<R: Runtime> Patient<R> {
         keep().map_err(|error| RecoverError::from(self.directory.io(error)))?;
         self.directory.settle(&Inhabitant {
             identity: Identity { epoch, ..me },
+            // Whatever its log lacks is given up.
+            elects_from: LogIndex(0),
             outdated: false,
             ..self.survivor.inhabitant.clone()
         })?;
@@ -504,6 +506,7 @@ mod tests {
                 identity,
                 name: "a".to_owned(),
                 holds_log: true,
+                elects_from: LogIndex(0),
                 outdated: false,
             },
             extent: Extent { term, index },

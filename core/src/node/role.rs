@@ -21,7 +21,7 @@ impl<R: Runtime> Inner<R> {
         let mut views = self.view().subscribe();
         let mut troubled = false;
         loop {
-            if let Err(error) = self.fit_role(troubled).await {
+            if let Err(error) = self.fit_role().await {
                 tracing::error!(%error, "the node cannot take up its role; it tries again");
                 self.replica().set_trouble(Some(error.to_string()));
                 troubled = true;
@@ -38,7 +38,7 @@ impl<R: Runtime> Inner<R> {
         }
     }
 
-    async fn fit_role(&self, again: bool) -> Result<(), NodeError> {
+    async fn fit_role(&self) -> Result<(), NodeError> {
         let _stores = self.hold_stores().await;
         let view = self.view().get();
         let row = view.members.get(&self.who().node);
@@ -50,10 +50,8 @@ impl<R: Runtime> Inner<R> {
                 Err(self.lacks_its_log("voter found to be without a log"))
             }
             (true, false) => self.take_up_log().await,
-            // The stores were made and could not be opened; nothing was promised over them.
-            (true, true) if again && self.replica().raft().is_none() => {
-                Ok(self.replica().start(Stores::New).await?)
-            }
+            // They could not be opened the first time.
+            (true, true) if self.stores_are_new() => self.open_new_stores().await,
             (false, true) => self.lay_down_log().await,
             _ => Ok(()),
         }
@@ -66,23 +64,33 @@ impl<R: Runtime> Inner<R> {
     }
 
     async fn take_up_log(&self) -> Result<(), NodeError> {
-        let leader = self.view().get().leader;
-        let leader = leader.ok_or(NodeError::Unasked)?;
+        let view = self.view().get();
+        let (leader, index) = (view.leader.ok_or(NodeError::Unasked)?, view.index);
         let counted_on = self.replica().is_counted_on(leader).await;
         if counted_on.ok_or(NodeError::Unasked)? {
             return Err(self.lacks_its_log("standby found to be without a log"));
         }
         tracing::info!("this node holds data from now on");
+        // Those of an earlier role may not have been removed.
+        self.directory().remove_stores()?;
         Replica::<R>::make_stores(self.replica().place())?;
         stumble!(R, "buggify/role.stores-made");
-        self.note_holds_log(true)?;
-        Ok(self.replica().start(Stores::New).await?)
+        self.set_stores_are_new(true);
+        self.note_new_log(index)?;
+        self.open_new_stores().await
+    }
+
+    async fn open_new_stores(&self) -> Result<(), NodeError> {
+        self.replica().start(Stores::New).await?;
+        self.set_stores_are_new(false);
+        Ok(())
     }
 
     async fn lay_down_log(&self) -> Result<(), NodeError> {
         tracing::info!("this node is a spare from now on, and holds no data");
         let view = self.view().get();
         let row = view.members.get(&self.who().node);
+        self.set_stores_are_new(false);
         self.note_holds_log(false)?;
         R::observe(|| Event::LogGivenUp);
         stumble!(R, "buggify/role.log-given-up");

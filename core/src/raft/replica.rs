@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ use super::types::{LogId, Metrics, NodeRaft, Payload, StoredMembership, Vote, te
 use super::unseen::Unseen;
 use crate::database::{DatabaseError, Layout, Missing, Place};
 use crate::etcd::EtcdError;
-use crate::ids::{NodeId, Revision};
+use crate::ids::{LogIndex, NodeId, Revision};
 use crate::proto::{peer, store};
 use crate::readers::Readers;
 use crate::runtime::buggify::stumble;
@@ -109,6 +109,8 @@ pub struct Replica<R: Runtime> {
     /// Open from the first start on, so that reads go on while Raft is being started again.
     readers: Mutex<Option<Arc<Readers>>>,
     may_vote: AtomicBool,
+    /// It stands for no election before its log reaches this index.
+    elects_from: AtomicU64,
     /// Why the node does not write, for people.
     trouble: Mutex<Option<String>>,
     /// What a read found damaged. It is told for as long as the process lives: nothing mends it.
@@ -162,6 +164,7 @@ impl<R: Runtime> Replica<R> {
             running: Mutex::new(None),
             readers: Mutex::new(None),
             may_vote: AtomicBool::new(false),
+            elects_from: AtomicU64::new(0),
             trouble: Mutex::new(None),
             damage: Mutex::new(None),
             unknown: Mutex::new(None),
@@ -360,6 +363,14 @@ impl<R: Runtime> Replica<R> {
         if damage.is_none() {
             tracing::error!(%error, "what is stored here is damaged");
             *damage = Some(error.to_string());
+        }
+    }
+
+    /// Nothing hinders this node any more, if it was this that did.
+    pub fn clear_trouble(&self, told: &str) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if trouble.as_deref() == Some(told) {
+            *trouble = None;
         }
     }
 
@@ -653,12 +664,28 @@ impl<R: Runtime> Replica<R> {
         Some(answer.ok()?.ok()?.into_inner())
     }
 
-    /// Lets this node vote and stand for election: its memory is what its peers remember, or it has none that anybody could.
+    /// Lets this node vote: its memory is what its peers remember, or it has none that anybody could.
     fn let_vote(&self) {
         self.may_vote.store(true, Ordering::SeqCst);
-        if let Some(raft) = self.raft() {
+        self.let_elect();
+    }
+
+    /// Lets this node stand for election, if it may vote and its log reaches far enough.
+    pub fn let_elect(&self) {
+        let from = self.elects_from.load(Ordering::SeqCst);
+        let reaches =
+            |running: &Running<R>| running.log.last().map_or(0, |last| last.index) >= from;
+        if self.may_vote()
+            && self.with(reaches).unwrap_or_default()
+            && let Some(raft) = self.raft()
+        {
             raft.runtime_config().elect(true);
         }
+    }
+
+    /// This node's log says nothing of the present before it reaches `index`: until then it stands for no election.
+    pub fn elects_from(&self, index: LogIndex) {
+        self.elects_from.store(index.0, Ordering::SeqCst);
     }
 
     /// Where the stores are.

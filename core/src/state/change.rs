@@ -326,7 +326,6 @@ impl<'b, 'c> Change<'b, 'c> {
             keys += range::count(
                 self.keyspace.connection(),
                 &Bounds::new(&request.key, &request.range_end),
-                None,
             )?;
         }
         if keys > room {

@@ -79,15 +79,31 @@ const SLICE_BYTES: usize = 8 << 20;
 
 /// How a read is divided.
 pub(super) struct Slices<'p> {
-    /// Keys looked at, or values fetched, in one slice.
+    /// Keys looked at, deleted ones too, or values fetched, in one slice.
     rows: usize,
+    /// Bytes of values after which a slice ends.
+    bytes: usize,
     /// Called between two: lets what was seen go. It fails when the revision given cannot be read any more.
     pause: &'p mut dyn FnMut(i64) -> Result<(), ReadError>,
 }
 
 impl<'p> Slices<'p> {
-    pub(super) fn new(rows: usize, pause: &'p mut dyn FnMut(i64) -> Result<(), ReadError>) -> Self {
-        Self { rows, pause }
+    /// Slices of so many keys.
+    pub(super) fn of(rows: usize, pause: &'p mut dyn FnMut(i64) -> Result<(), ReadError>) -> Self {
+        Self {
+            rows,
+            bytes: SLICE_BYTES,
+            pause,
+        }
+    }
+
+    /// One slice: the pause is never made.
+    pub(super) fn whole(pause: &'p mut dyn FnMut(i64) -> Result<(), ReadError>) -> Self {
+        Self {
+            rows: usize::MAX,
+            bytes: usize::MAX,
+            pause,
+        }
     }
 }
 
@@ -118,16 +134,9 @@ pub(super) fn range(
     });
     if request.count_only {
         let count = if past {
-            length(&scan(
-                connection,
-                &bounds,
-                Sight::Past,
-                revision,
-                None,
-                slices,
-            )?)
+            length(&scan(connection, &bounds, revision, None, slices)?)
         } else {
-            count(connection, &bounds, None)?
+            count(connection, &bounds)?
         };
         return Ok(RangeResponse {
             header,
@@ -136,28 +145,13 @@ pub(super) fn range(
         });
     }
     let fetch = (!needs_all(request) && request.limit > 0).then(|| kept(request.limit));
-    let (mut found, count) = if past {
-        let mut found = scan(connection, &bounds, Sight::Past, revision, None, slices)?;
-        let count = length(&found);
-        found.truncate(fetch.unwrap_or(usize::MAX));
-        (found, count)
-    } else {
-        // What a limit leaves out is counted while it is as it was.
-        let counted = fetch.is_some_and(|fetch| fetch > slices.rows);
-        let counted = counted
-            .then(|| count(connection, &bounds, None))
-            .transpose()?;
-        let found = scan(connection, &bounds, Sight::Present, revision, fetch, slices)?;
-        let seen = length(&found);
-        let count = match (counted, found.last()) {
-            (Some(counted), _) => counted,
-            (None, Some(last)) if fetch == Some(found.len()) => {
-                seen + count(connection, &bounds, Some(&last.key))?
-            }
-            _ => seen,
-        };
-        (found, count)
-    };
+    // What a limit leaves out is counted while it is as it was.
+    let counted = (fetch.is_some() && !past).then(|| count(connection, &bounds));
+    let counted = counted.transpose()?;
+    let wanted = fetch.filter(|_| !past);
+    let mut found = scan(connection, &bounds, revision, wanted, slices)?;
+    let count = counted.unwrap_or(length(&found));
+    found.truncate(fetch.unwrap_or(usize::MAX));
     found.retain(|found| passes(request, &found.version));
     let order = Order::of(request);
     let mut kvs = if order.by == SortTarget::Value {
@@ -249,98 +243,91 @@ pub(super) fn existing_keys(
     after: Option<&[u8]>,
     limit: usize,
 ) -> Result<Vec<(Bytes, Newest)>, StateError> {
-    let found = rows(connection, bounds, after, limit)?;
-    Ok(found
-        .into_iter()
-        .map(|found| (found.key, found.version))
-        .collect())
+    let (condition, ends) = bounds.condition(after);
+    // The limit is no parameter of the statement, which SQLite would prepare anew for each value of it.
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT key, head, created, version, lease, jump, steps FROM keys
+         WHERE {condition} AND version > 0 ORDER BY key"
+    ))?;
+    let found = statement.query_map(ends, |row| Ok((blob(row, 0)?, Newest::from_row(row, 1)?)))?;
+    Ok(found.take(limit).collect::<Result<_, _>>()?)
 }
 
-/// How many keys of the range, or of the part of it behind a key, exist now.
-pub(super) fn count(
-    connection: &Connection,
-    bounds: &Bounds<'_>,
-    after: Option<&[u8]>,
-) -> Result<i64, StateError> {
-    let (condition, ends) = bounds.condition(after);
+/// How many keys of the range exist now.
+pub(super) fn count(connection: &Connection, bounds: &Bounds<'_>) -> Result<i64, StateError> {
+    let (condition, ends) = bounds.condition(None);
     let mut statement = connection.prepare_cached(&format!(
         "SELECT count(*) FROM keys WHERE {condition} AND version > 0"
     ))?;
     Ok(statement.query_row(ends, |row| row.get(0))?)
 }
 
-/// What a slice sees.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sight {
-    /// The keys as they are, which is how they were at the revision of the read.
-    Present,
-    /// The keys with what has become of them since.
-    Past,
-}
-
 /// The versions of a revision that the range holds, at most `fetch` of them.
 fn scan(
     connection: &Connection,
     bounds: &Bounds<'_>,
-    mut sight: Sight,
     revision: i64,
     fetch: Option<usize>,
     slices: &mut Slices<'_>,
 ) -> Result<Vec<Found>, ReadError> {
     let bound = Position::after(revision);
+    let fetch = fetch.unwrap_or(usize::MAX);
     let mut found: Vec<Found> = Vec::new();
     let mut after: Option<Bytes> = None;
     loop {
-        let left = fetch.map_or(usize::MAX, |fetch| fetch.saturating_sub(found.len()));
-        let rows_wanted = slices.rows.min(left);
-        let last = match sight {
-            Sight::Present => {
-                let page = rows(connection, bounds, after.as_deref(), rows_wanted)?;
-                let whole = page.len() == rows_wanted;
-                found.extend(page);
-                whole
-                    .then(|| found.last().map(|found| found.key.clone()))
-                    .flatten()
-            }
-            Sight::Past => {
-                let after = after.as_deref();
-                scan_past(connection, bounds, after, bound, rows_wanted, &mut found)?
-            }
-        };
-        if last.is_none() || fetch.is_some_and(|fetch| found.len() >= fetch) {
+        let after_key = after.as_deref();
+        after = add_found(
+            connection,
+            bounds,
+            after_key,
+            bound,
+            slices.rows,
+            fetch,
+            &mut found,
+        )?;
+        if after.is_none() || found.len() >= fetch {
             return Ok(found);
         }
-        after = last;
         (slices.pause)(revision)?;
-        sight = Sight::Past;
     }
 }
 
-/// Adds the range as it was before `bound`, of at most `limit` keys. Answers the last one if there may be more.
-fn scan_past(
+/// One slice of them, as they were before `bound`, until there are `fetch`. Answers the last key looked at if there may be
+/// more.
+fn add_found(
     connection: &Connection,
     bounds: &Bounds<'_>,
     after: Option<&[u8]>,
     bound: Position,
-    limit: usize,
+    rows: usize,
+    fetch: usize,
     found: &mut Vec<Found>,
 ) -> Result<Option<Bytes>, StateError> {
     let (condition, ends) = bounds.condition(after);
-    let mut statement = connection.prepare_cached(&format!("SELECT key, head, created, version, lease, jump, steps FROM keys WHERE {condition} ORDER BY key"))?;
-    let mut rows = statement.query(ends)?;
+    let mut statement = connection.prepare_cached(&scan_sql(condition))?;
+    let mut looked_at = statement.query(ends)?;
     let mut seen = 0;
-    while let Some(row) = rows.next()? {
+    while found.len() < fetch
+        && let Some(row) = looked_at.next()?
+    {
         let version = version_at(connection, &Newest::from_row(row, 1)?, bound)?;
         if let Some(version) = version {
             let key = blob(row, 0)?;
             found.push(Found { key, version });
         }
         seen += 1;
-        if seen == limit {
+        if seen == rows {
             return Ok(Some(blob(row, 0)?));
         }
     }
     Ok(None)
+}
+
+fn scan_sql(condition: &str) -> String {
+    format!(
+        "SELECT key, head, created, version, lease, jump, steps FROM keys
+         WHERE {condition} ORDER BY key"
+    )
 }
 
 /// A key's version as it was before `bound`; `None` when the key did not exist then.
@@ -362,32 +349,6 @@ pub(super) fn version_at(
     Ok(version.filter(Newest::exists))
 }
 
-/// At most `limit` of the keys that exist. The limit is not a parameter of the statement, which SQLite would prepare anew
-/// for each value of it.
-fn rows(
-    connection: &Connection,
-    bounds: &Bounds<'_>,
-    after: Option<&[u8]>,
-    limit: usize,
-) -> Result<Vec<Found>, StateError> {
-    let (condition, ends) = bounds.condition(after);
-    let mut statement = connection.prepare_cached(&rows_sql(condition))?;
-    let found = statement.query_map(ends, |row| {
-        Ok(Found {
-            key: blob(row, 0)?,
-            version: Newest::from_row(row, 1)?,
-        })
-    })?;
-    Ok(found.take(limit).collect::<Result<_, _>>()?)
-}
-
-fn rows_sql(condition: &str) -> String {
-    format!(
-        "SELECT key, head, created, version, lease, jump, steps FROM keys
-         WHERE {condition} AND version > 0 ORDER BY key"
-    )
-}
-
 pub(super) fn missing(position: Position) -> StateError {
     StateError::Damaged(format!("the version at {} is missing", position.0))
 }
@@ -400,10 +361,10 @@ fn with_values(
 ) -> Result<Vec<KeyValue>, ReadError> {
     let mut kvs = Vec::with_capacity(found.len());
     let mut found = found.into_iter();
-    add_values(connection, &mut found, slices.rows, &mut kvs)?;
+    add_values(connection, &mut found, slices, &mut kvs)?;
     while found.len() > 0 {
         (slices.pause)(revision)?;
-        add_values(connection, &mut found, slices.rows, &mut kvs)?;
+        add_values(connection, &mut found, slices, &mut kvs)?;
     }
     Ok(kvs)
 }
@@ -412,20 +373,20 @@ fn with_values(
 fn add_values(
     connection: &Connection,
     found: &mut impl Iterator<Item = Found>,
-    rows: usize,
+    slices: &Slices<'_>,
     kvs: &mut Vec<KeyValue>,
 ) -> Result<(), StateError> {
     let mut statement =
         connection.prepare_cached("SELECT value FROM history WHERE position = ?1")?;
     let mut bytes = 0;
-    for Found { key, version } in found.take(rows) {
+    for Found { key, version } in found.take(slices.rows) {
         let mut rows = statement.query([version.head.0])?;
         let row = rows.next()?.ok_or_else(|| missing(version.head))?;
         let sealed = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
         let value = Label::of(&key, &version).open(sealed)?;
         bytes += value.len();
         kvs.push(version.key_value(key, value));
-        if bytes >= SLICE_BYTES {
+        if bytes >= slices.bytes {
             break;
         }
     }
@@ -624,11 +585,25 @@ mod tests {
         }
     }
 
+    /// A slice ends by the keys in it, or by the bytes.
     #[test]
-    fn read_that_compaction_overtakes_is_made_anew() {
+    fn read_that_compaction_overtakes_is_made_anew_in_one() {
+        for (bytes, keys) in [(1, 3), (3 << 20, 1000)] {
+            compaction_overtakes_a_read(bytes, keys);
+        }
+    }
+
+    fn compaction_overtakes_a_read(bytes: usize, keys: usize) {
         let mut written = Written::new();
+        let put = |number, value: u8| {
+            Body::Put(PutRequest {
+                key: key(number),
+                value: vec![value; bytes].into(),
+                ..PutRequest::default()
+            })
+        };
         (0..8).for_each(|number| written.apply(put(number, 1)));
-        let reader = written.reader().in_slices_of(3);
+        let reader = written.reader().in_slices_of(keys);
         let request = RangeRequest {
             key: key(0),
             range_end: key(20),
@@ -644,7 +619,7 @@ mod tests {
         });
         let answer = answer.unwrap();
         assert_eq!(pauses, 1, "the second time it is not let go of");
-        assert_eq!((answer.count, &answer.kvs[7].value[..]), (8, &[2][..]));
+        assert_eq!((answer.count, &answer.kvs[7].value[..1]), (8, &[2][..]));
         assert_eq!(answer.header.unwrap().revision, 10);
         let gone = RangeRequest {
             revision: 5,
@@ -688,7 +663,7 @@ mod tests {
             assert!(!reader.range(&some).unwrap().kvs.is_empty());
         }
         let (between, _) = Bounds::Between(b"a", b"b").condition(None);
-        for sql in [POINT.to_owned(), rows_sql(between)] {
+        for sql in [POINT.to_owned(), scan_sql(between)] {
             let statement = reader.connection().prepare_cached(&sql).unwrap();
             let runs = statement.get_status(rusqlite::StatementStatus::Run);
             let prepared = statement.get_status(rusqlite::StatementStatus::RePrepare);

@@ -18,7 +18,7 @@ use crate::proto::mvccpb::{Event, KeyValue, event::EventType};
 use crate::proto::store::{Cluster, Member, Tombstone};
 use crate::runtime::WallTime;
 
-/// Keys that a read looks at, or values that it fetches, in one transaction: a few milliseconds, which the write-ahead log can
+/// Keys that a read looks at, or values that it fetches, in one transaction: some milliseconds, which the write-ahead log can
 /// wait for.
 const SLICE: usize = 4096;
 
@@ -102,18 +102,18 @@ impl Reader {
         if let Some(response) = range::point(&self.connection, request)? {
             return Ok(response);
         }
-        match self.range_in_slices_of(self.slice, request, meanwhile) {
+        match self.range_in_slices(Some(self.slice), request, meanwhile) {
             // History that it needed may have gone between two slices.
             Err(ReadError::Rejected(Rejection::Compacted)) => {
-                self.range_in_slices_of(usize::MAX, request, meanwhile)
+                self.range_in_slices(None, request, meanwhile)
             }
             answer => answer,
         }
     }
 
-    fn range_in_slices_of(
+    fn range_in_slices(
         &self,
-        keys: usize,
+        keys: Option<usize>,
         request: &RangeRequest,
         meanwhile: &mut dyn FnMut(),
     ) -> Result<RangeResponse, ReadError> {
@@ -125,7 +125,11 @@ impl Reader {
                 let view = View::of(&Mark::read(connection)?);
                 Ok(range::check_revision(view, revision)?)
             };
-            range::range(connection, view, request, &mut Slices::new(keys, pause))
+            let mut slices = match keys {
+                Some(keys) => Slices::of(keys, pause),
+                None => Slices::whole(pause),
+            };
+            range::range(connection, view, request, &mut slices)
         })
     }
 

@@ -147,7 +147,7 @@ impl Change<'_, '_> {
         }
         // The writer sees one state, its own changes included, until it commits.
         let pause = &mut |_| Ok(());
-        let mut whole = Slices::new(usize::MAX, pause);
+        let mut whole = Slices::whole(pause);
         let view = self.view();
         range::range(self.keyspace.connection(), view, request, &mut whole).map_err(|error| {
             match error {
