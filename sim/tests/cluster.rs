@@ -55,6 +55,9 @@ stories![
     long_line_takes_a_longer_heartbeat,
     disks_that_have_become_slow_elect_a_leader_all_the_same,
     lease_that_a_leader_ends_too_early_is_seen,
+    idle_cluster_neither_writes_nor_syncs,
+    follower_that_comes_back_disturbs_no_leader,
+    leadership_goes_to_no_standby_and_to_nobody_who_lags,
 ];
 
 fn leader_that_is_cut_off_is_replaced_and_comes_back<M: Simulator>() {
@@ -664,4 +667,79 @@ fn lease_that_a_leader_ends_too_early_is_seen<M: Simulator>() {
         "{early:?}"
     );
     assert_eq!(ends_after(secs(10)), []);
+}
+
+/// A machine that has nothing to do lets its disk sleep.
+fn idle_cluster_neither_writes_nor_syncs<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(8), Options::none(3), Keep::Last(60), |cluster| {
+        cluster.put(1, "key", "value").expect("acknowledged");
+        cluster.advance(secs(60));
+        let used = |cluster: &mut Cluster<'_, M>| -> Vec<_> {
+            let used = (1..=3).map(|number| {
+                let machine = cluster.world().machine(HostId::new(number));
+                let used = machine.disk().used();
+                (used.writes, used.syncs)
+            });
+            used.collect()
+        };
+        let before = used(cluster);
+        cluster.advance(secs(300));
+        assert_eq!(used(cluster), before);
+        cluster.put(1, "key", "value").expect("acknowledged");
+        assert_ne!(used(cluster), before);
+    });
+}
+
+/// Pre-vote: while it hears nobody it asks in vain, and its term stays what it was.
+fn follower_that_comes_back_disturbs_no_leader<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(8), Options::none(3), Keep::Last(60), |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        let terms = |cluster: &Cluster<'_, M>| -> Vec<u64> {
+            cluster.status().iter().map(|node| node.term).collect()
+        };
+        let before = terms(cluster);
+        let follower = (1..=3).find(|number| *number != leader).expect("two are");
+        cluster.partition(&[follower]).heal_after(secs(10));
+        for _ in 0..15 {
+            cluster.advance(secs(1));
+            assert_eq!(terms(cluster), before);
+        }
+        assert_eq!(cluster.leader(), Some(leader));
+        cluster.put(follower, "key", "value").expect("acknowledged");
+    });
+}
+
+/// T20: whoever is handed leadership and cannot take it leaves everybody without a leader for the time of an election.
+fn leadership_goes_to_no_standby_and_to_nobody_who_lags<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(8), Options::none(4), Keep::Last(60), |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        let term = |cluster: &Cluster<'_, M>| cluster.status()[usize::from(leader) - 1].term;
+        let before = term(cluster);
+        let others = (1..=4).filter(|number| *number != leader);
+        let (voters, standbys): (Vec<u16>, Vec<u16>) =
+            others.partition(|number| cluster.votes(*number));
+        let ([lagging, _], [standby]) = (&voters[..], &standbys[..]) else {
+            panic!(
+                "{voters:?} vote and {standbys:?} do not\n{}",
+                cluster.describe()
+            )
+        };
+        let refused = cluster.hand_over(leader, *standby);
+        assert!(matches!(refused, Err(Failure::Refused(_))), "{refused:?}");
+        let cut = cluster.partition(&[*lagging]).rules();
+        for number in 0..20 {
+            let key = format!("key{number}");
+            cluster.put(leader, &key, "value").expect("acknowledged");
+        }
+        cluster.advance(secs(2));
+        let refused = cluster.hand_over(leader, *lagging);
+        assert!(matches!(refused, Err(Failure::Refused(_))), "{refused:?}");
+        cluster.put(leader, "key", "value").expect("acknowledged");
+        assert_eq!((cluster.leader(), term(cluster)), (Some(leader), before));
+        let _ = cluster.world().mend(&cut);
+        cluster.advance(secs(5));
+        cluster.hand_over(leader, *lagging).expect("it is level");
+        assert_eq!(cluster.leader(), Some(*lagging));
+        cluster.assert_sound();
+    });
 }
