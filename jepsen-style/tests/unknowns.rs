@@ -60,3 +60,48 @@ fn what_no_lost_write_explains_is_found() {
     let twice = [key("a", 18, 4, 2), key("b", 4, 4, 1), key("c", 11, 6, 2)];
     assert_eq!(verdict(&twice), Verdict::Fail);
 }
+
+/// So many puts of one key are lost, of which as many have taken effect as the version of it says that is read in the end.
+fn lost_puts_of_one_key(lost: u32, seen: &str) -> Verdict {
+    let mut events = String::new();
+    for number in 0..lost {
+        for kind in ["invoke", "info"] {
+            let put = format!(r#""f":"put","key":"a","value":{number}"#);
+            writeln!(
+                events,
+                r#"{{"process":{},"type":"{kind}",{put}}}"#,
+                number + 10
+            )
+            .unwrap();
+        }
+    }
+    let revision = lost / 2 + 2;
+    for (kind, answer) in [
+        ("invoke", String::new()),
+        (
+            "ok",
+            format!(r#","value":{{"revision":{revision},"kvs":[{seen}]}}"#),
+        ),
+    ] {
+        writeln!(
+            events,
+            r#"{{"process":1,"type":"{kind}","f":"get","key":"a"{answer}}}"#
+        )
+        .unwrap();
+    }
+    let history = read(events.as_bytes(), None).unwrap();
+    let bounds = Bounds::generous().remembering(1 << 20);
+    let checker = Linearizability::of(Etcd::default()).within(bounds);
+    checker.check(&history).verdict
+}
+
+#[test]
+fn lost_writes_that_nobody_saw_are_one_like_another() {
+    let seen = |value, version| {
+        format!(r#"{{"key":"a","value":"{value}","create":2,"mod":22,"version":{version}}}"#)
+    };
+    assert_eq!(lost_puts_of_one_key(40, &seen(39, 21)), Verdict::Pass);
+    assert_eq!(lost_puts_of_one_key(40, &seen(0, 21)), Verdict::Pass);
+    assert_eq!(lost_puts_of_one_key(40, &seen(39, 20)), Verdict::Fail);
+    assert_eq!(lost_puts_of_one_key(40, &seen(40, 21)), Verdict::Fail);
+}

@@ -8,7 +8,7 @@
 
 use rustc_hash::FxHashSet;
 
-use super::shown::Shown;
+use super::shown::{Shown, twins};
 use super::{Call, Etcd, Request, State};
 use crate::model::{Decision, Model, OPEN, Timed};
 
@@ -56,6 +56,7 @@ pub(super) fn decide(model: &Etcd, calls: &[Timed<Call>]) -> Option<Decision> {
     let unknown = Unknown {
         model,
         requests: &doubtful,
+        twins: &twins(&doubtful, calls),
         shown: &shown,
     };
     replay(&unknown, &sure)
@@ -86,7 +87,10 @@ fn backward(sure: &[&Timed<Call>]) -> Option<String> {
 /// The requests of which nobody knows whether they happened, and what is known of where they did.
 struct Unknown<'a> {
     model: &'a Etcd,
+    /// By their invocations.
     requests: &'a [&'a Timed<Call>],
+    /// For each of them an earlier one that takes its place if it has not been used.
+    twins: &'a [Option<u32>],
     shown: &'a Shown,
 }
 
@@ -190,41 +194,48 @@ fn agreeing(model: &Etcd, mut forks: Vec<Fork>, group: &[&Timed<Call>]) -> Vec<F
     forks
 }
 
-/// Brings every fork to `revision` by unknown requests; those that cannot be brought there end.
+/// Brings every fork to `revision` by unknown requests; those that cannot be brought there end. All forks grow by one revision
+/// at a time, so that those that have come to the same are one.
 fn fill(unknown: &Unknown<'_>, forks: Vec<Fork>, revision: i64, soonest: u32) -> Option<Vec<Fork>> {
-    let mut there = Vec::new();
-    let mut on_the_way = forks;
-    while let Some(fork) = on_the_way.pop() {
-        crate::deadline::look();
-        if fork.state.revision >= revision {
-            if fork.state.revision == revision && !there.contains(&fork) {
-                there.push(fork);
+    let mut there = FxHashSet::default();
+    let mut on_the_way: FxHashSet<Fork> = forks.into_iter().collect();
+    while !on_the_way.is_empty() {
+        let mut next = FxHashSet::default();
+        for fork in on_the_way {
+            crate::deadline::look();
+            if fork.state.revision < revision {
+                next.extend(ways_on(unknown, &fork, soonest));
+            } else if fork.state.revision == revision {
+                there.insert(fork);
             }
-            continue;
-        }
-        for (number, timed) in (0..).zip(unknown.requests) {
-            debug_assert_eq!(timed.returned, OPEN);
-            let Err(place) = fork.used.binary_search(&number) else {
-                continue;
-            };
-            if timed.invoked > soonest {
-                continue;
+            if next.len() + there.len() > FORKS {
+                return None;
             }
-            let after = unknown.model.step(&fork.state, &timed.call);
-            let possible = |state: &State| {
-                state.revision > fork.state.revision
-                    && unknown.shown.allows(&timed.call.request, state)
-            };
-            let Some(state) = after.filter(possible) else {
-                continue;
-            };
-            let mut used = fork.used.clone();
-            used.insert(place, number);
-            on_the_way.push(Fork { state, used });
         }
-        if on_the_way.len() + there.len() > FORKS {
+        on_the_way = next;
+    }
+    Some(there.into_iter().collect())
+}
+
+/// What may have come of a fork by one more unknown request that was invoked before `soonest`.
+fn ways_on(unknown: &Unknown<'_>, fork: &Fork, soonest: u32) -> impl Iterator<Item = Fork> {
+    let numbered = (0..).zip(unknown.requests);
+    numbered.filter_map(move |(number, timed)| {
+        debug_assert_eq!(timed.returned, OPEN);
+        let is_used = |number: &u32| fork.used.binary_search(number).is_ok();
+        let place = fork.used.binary_search(&number).err()?;
+        let twin = unknown.twins[number as usize];
+        if timed.invoked > soonest || twin.is_some_and(|twin| !is_used(&twin)) {
             return None;
         }
-    }
-    Some(there)
+        let state = unknown.model.step(&fork.state, &timed.call)?;
+        if state.revision <= fork.state.revision
+            || !unknown.shown.allows(&timed.call.request, &state)
+        {
+            return None;
+        }
+        let mut used = fork.used.clone();
+        used.insert(place, number);
+        Some(Fork { state, used })
+    })
 }

@@ -5,6 +5,8 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::call::{Compare, Operand, Target, Wanted};
+use super::state::Puts;
 use super::{Call, KeyValue, Request, State};
 use crate::history::Text;
 use crate::model::Timed;
@@ -18,6 +20,21 @@ pub(super) struct Shown {
     at: FxHashMap<i64, FxHashSet<Written>>,
     /// At which revisions a value was put that no more than one request could have put.
     of: FxHashMap<Written, FxHashSet<i64>>,
+    /// How each key was found, by the revision of its last put.
+    found: FxHashMap<Text, Vec<Found>>,
+    /// How often one request may put one key, at most.
+    most_puts: i64,
+}
+
+/// A key as an answer found it.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// The revision of its last put.
+    modified: i64,
+    /// Up to this revision it was not put again.
+    until: i64,
+    create: Option<i64>,
+    version: Option<i64>,
 }
 
 impl Shown {
@@ -25,15 +42,40 @@ impl Shown {
         let mut shown = Self {
             at: FxHashMap::default(),
             of: FxHashMap::default(),
+            found: FxHashMap::default(),
+            most_puts: calls
+                .iter()
+                .map(|timed| most_puts(&timed.call.request))
+                .max()
+                .unwrap_or_default(),
         };
         let mut writers: FxHashMap<Written, u32> = FxHashMap::default();
         for timed in calls {
             for_each_put(&timed.call.request, &mut |key, value| {
                 *writers.entry((key.clone(), value.clone())).or_default() += 1;
             });
+            // What a change answers may be how things were before it.
+            let seen_at = timed.call.revision().map(|revision| {
+                let is_pure = timed.call.is_pure();
+                if is_pure {
+                    revision
+                } else {
+                    revision.saturating_sub(1)
+                }
+            });
             for kv in judged(&timed.call) {
-                shown.note(kv);
+                shown.note(kv, seen_at);
             }
+        }
+        for found in shown.found.values_mut() {
+            found.sort_by_key(|found| found.modified);
+            found.dedup_by(|later, earlier| {
+                let same = later.modified == earlier.modified;
+                if same {
+                    earlier.add(later);
+                }
+                same
+            });
         }
         shown
             .of
@@ -41,7 +83,21 @@ impl Shown {
         shown
     }
 
-    fn note(&mut self, kv: &KeyValue) {
+    fn note(&mut self, kv: &KeyValue, seen_at: Option<i64>) {
+        if let Some(modified) = kv.modified {
+            let found = Found {
+                modified,
+                until: seen_at.unwrap_or(modified),
+                create: kv.create,
+                version: kv.version,
+            };
+            let known = self.found.entry(kv.key.clone()).or_default();
+            // Most answers find a key as the one before.
+            match known.last_mut().filter(|last| last.modified == modified) {
+                Some(last) => last.add(&found),
+                None => known.push(found),
+            }
+        }
         if let (Some(value), Some(revision)) = (&kv.value, kv.modified) {
             let written = (kv.key.clone(), value.clone());
             self.of.entry(written.clone()).or_default().insert(revision);
@@ -60,6 +116,9 @@ impl Shown {
         }
         let mut allowed = true;
         for_each_put(request, &mut |key, value| {
+            if let (Some(found), Some(puts)) = (self.found.get(key), after.puts(key)) {
+                allowed &= puts.modified != revision || fits(found, puts, self.most_puts);
+            }
             let written = (key.clone(), value.clone());
             let elsewhere = self
                 .of
@@ -69,6 +128,115 @@ impl Shown {
         });
         allowed
     }
+}
+
+impl Found {
+    /// Another answer found the same.
+    fn add(&mut self, other: &Self) {
+        self.until = self.until.max(other.until);
+        self.create = self.create.or(other.create);
+        self.version = self.version.or(other.version);
+    }
+}
+
+/// Whether the last put of a key can be followed by what was found of that key, and follow it.
+fn fits(found: &[Found], puts: Puts, most_puts: i64) -> bool {
+    let revision = puts.modified;
+    let (before, after) = found.split_at(found.partition_point(|found| found.modified <= revision));
+    if let Some(last) = before.last() {
+        let here = last.modified == revision;
+        let same = |told: Option<i64>, put| told.is_none_or(|told| told == put);
+        if here && !(same(last.create, puts.create) && same(last.version, puts.version)) {
+            return false;
+        }
+        if !here && revision <= last.until {
+            return false;
+        }
+    }
+    let Some(next) = after.first() else {
+        return true;
+    };
+    match (next.create, next.version) {
+        // It lived from then on: as many puts as are missing must follow, and have room.
+        (Some(create), Some(version)) if create <= revision => {
+            let missing = version.saturating_sub(puts.version);
+            let room = next
+                .modified
+                .saturating_sub(revision)
+                .saturating_mul(most_puts);
+            puts.create == create && (1..=room).contains(&missing)
+        }
+        _ => true,
+    }
+}
+
+/// How often a request may put the key that it puts most often.
+fn most_puts(request: &Request) -> i64 {
+    let Request::Txn {
+        then, otherwise, ..
+    } = request
+    else {
+        return 1;
+    };
+    let most = |branch: &[Request]| {
+        let mut puts: FxHashMap<&Text, i64> = FxHashMap::default();
+        for request in branch {
+            if let Request::Put { key, .. } = request {
+                *puts.entry(key).or_default() += 1;
+            }
+        }
+        puts.into_values().max().unwrap_or_default()
+    };
+    most(then).max(most(otherwise))
+}
+
+/// For each of these requests of unknown outcome an earlier one that differs from it in nothing that anybody could have seen:
+/// in a value alone that was neither answered nor compared. Whichever of the two happened, it may as well have been that one.
+pub(super) fn twins<'a>(unknown: &[&'a Timed<Call>], calls: &'a [Timed<Call>]) -> Vec<Option<u32>> {
+    let mut unseen: FxHashSet<(&'a Text, &'a Text)> = unknown
+        .iter()
+        .filter_map(|timed| match &timed.call.request {
+            Request::Put { key, value, .. } => Some((key, value)),
+            _ => None,
+        })
+        .collect();
+    for timed in calls {
+        let answers = timed
+            .call
+            .answer
+            .iter()
+            .flat_map(|answer| &answer.responses);
+        for kv in
+            answers.flat_map(|response| response.kvs.iter().chain(&response.previous).flatten())
+        {
+            if let Some(value) = &kv.value {
+                unseen.remove(&(&kv.key, value));
+            }
+        }
+        if let Request::Txn { compare, .. } = &timed.call.request {
+            for compare in compare
+                .iter()
+                .filter(|compare| compare.target == Target::Value)
+            {
+                unseen.retain(|(key, value)| !sees(compare, key, value));
+            }
+        }
+    }
+    let mut last: FxHashMap<(&'a Text, i64), u32> = FxHashMap::default();
+    let twin = |(number, timed): (u32, &&'a Timed<Call>)| match &timed.call.request {
+        Request::Put { key, value, lease } if unseen.contains(&(key, value)) => {
+            last.insert((key, *lease), number)
+        }
+        _ => None,
+    };
+    (0..).zip(unknown).map(twin).collect()
+}
+
+/// Whether a comparison of values could tell this one from others.
+fn sees(compare: &Compare, key: &Text, value: &Text) -> bool {
+    let by_equality = matches!(compare.result, Wanted::Equal | Wanted::Different);
+    let same = matches!(&compare.operand, Operand::Text(operand) if operand == value);
+    compare.key == *key && (!by_equality || same)
 }
 
 /// Every put that a request may do.

@@ -26,6 +26,17 @@ struct Stored {
     lease: i64,
 }
 
+/// The puts of a key since it was created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Puts {
+    /// The revision of the first.
+    pub(super) create: i64,
+    /// The revision of the last.
+    pub(super) modified: i64,
+    /// How many.
+    pub(super) version: i64,
+}
+
 /// A key as it was answered. What is `None` was not recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeyValue {
@@ -225,6 +236,16 @@ impl State {
     pub(super) fn was_put(&self, key: &Text, value: &Text, revision: i64) -> bool {
         let stored = self.keys.get(key);
         stored.is_some_and(|stored| stored.modified == revision && stored.value == *value)
+    }
+
+    /// How a key was put, if it is there.
+    pub(super) fn puts(&self, key: &Text) -> Option<Puts> {
+        let stored = self.keys.get(key)?;
+        Some(Puts {
+            create: stored.create,
+            modified: stored.modified,
+            version: stored.version,
+        })
     }
 
     /// The keys of a range, in order.
