@@ -47,7 +47,7 @@ fn planner(criterion: &mut Criterion) {
     let raft = RaftFacts {
         leader: NodeId(1),
         configuration: Configuration::Uniform,
-        own_term: OwnTerm::Committed,
+        own_term: OwnTerm::Applied,
     };
     assert!(
         matches!(plan(&members, &health, raft, &policy, now), Plan::Wait(_)),

@@ -148,15 +148,17 @@ impl<R: Runtime> Driver<R> {
             &planned,
         );
         self.node.note_status(Some(status));
-        let step = match repair(&members, &sight.membership) {
-            Some(change) => Step::ChangeRoles(change),
-            None => match planned {
-                Plan::Wait(_) => return,
-                Plan::Step(step) => {
-                    tracing::info!(%step, "membership changes");
-                    step
-                }
-            },
+        let repaired = match sight.facts.own_term {
+            OwnTerm::Applied => repair(&members, &sight.membership),
+            OwnTerm::Pending => None,
+        };
+        let step = match (repaired, planned) {
+            (Some(change), _) => Step::ChangeRoles(change),
+            (None, Plan::Wait(_)) => return,
+            (None, Plan::Step(step)) => {
+                tracing::info!(%step, "membership changes");
+                step
+            }
         };
         let demoted: Vec<NodeId> = match &step {
             Step::ChangeRoles(change) => {
@@ -200,7 +202,18 @@ impl<R: Runtime> Driver<R> {
                 heard.insert(*node, matched.map(|id| last.saturating_sub(id.index)));
             }
         }
-        let committed = metrics.cluster_committed.as_ref().map(term_of);
+        // The member table is as of what is applied. Before that, it would be compared with a membership which the entries in
+        // between led to, and who was removed in one of them be taken for somebody whom Raft has lost.
+        let applied = metrics.last_applied.as_ref();
+        let own_term = match applied {
+            Some(id)
+                if term_of(id) == metrics.current_term
+                    && metrics.membership_config.log_id().as_ref() <= applied =>
+            {
+                OwnTerm::Applied
+            }
+            _ => OwnTerm::Pending,
+        };
         Some(Sight {
             term: metrics.current_term,
             facts: RaftFacts {
@@ -214,11 +227,7 @@ impl<R: Runtime> Driver<R> {
                     0 | 1 => Configuration::Uniform,
                     _ => Configuration::Joint,
                 },
-                own_term: if committed == Some(metrics.current_term) {
-                    OwnTerm::Committed
-                } else {
-                    OwnTerm::Pending
-                },
+                own_term,
             },
             membership: metrics.membership_config.as_ref().clone(),
             heard,
@@ -303,9 +312,10 @@ impl<R: Runtime> Driver<R> {
         };
         for (node, report) in answers {
             let mut informed = (report.leader == here.node.0).then_some(report.view_index);
-            // Who receives the log learns of everything there, but for a standby that has yet to begin, and a member that was
-            // made a spare by an entry which it does not receive any more.
-            let uninformed = !receives_log(node) || report.last.is_none();
+            // Who receives the log learns of everything there, but for a standby that has yet to begin, a member that was made a
+            // spare by an entry which it does not receive any more, and one that waits for voters of yesterday, who are gone,
+            // to say what they remember of it.
+            let uninformed = !receives_log(node) || report.last.is_none() || report.compares_memory;
             let changed_at = self.node.members_changed_at();
             if node != here.node && uninformed && informed.is_none_or(|index| index < changed_at) {
                 match self.node.show_view(node).await {

@@ -197,7 +197,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Settled => f.write_str("nothing to do"),
             Self::LeaderIsNew => {
-                f.write_str("waiting until this leader has committed an entry of its own term")
+                f.write_str("waiting until this leader has applied an entry of its own term")
             }
             Self::NoQuorum { alive, needed } => {
                 write!(f, "no quorum: {alive} of the {needed} voters needed answer")

@@ -26,7 +26,7 @@ pub struct RaftFacts {
     pub leader: NodeId,
     /// Whether Raft's configuration is one set or two.
     pub configuration: Configuration,
-    /// Whether this leader has committed an entry of its own term.
+    /// Whether this leader has applied an entry of its own term.
     pub own_term: OwnTerm,
 }
 
@@ -42,10 +42,10 @@ pub enum Configuration {
 /// How far a leader's own term has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnTerm {
-    /// Nothing of it is committed yet.
+    /// Nothing of it is applied yet, or not the newest change of Raft's membership: the member table is one of yesterday.
     Pending,
-    /// At least one entry is.
-    Committed,
+    /// At least one entry is, and with it all that earlier leaders committed.
+    Applied,
 }
 
 /// The next step for these members, observed like this, at this moment.
@@ -67,11 +67,11 @@ pub fn plan(
 /// The same for a fleet that has been assessed already.
 #[must_use]
 pub fn plan_fleet(fleet: &Fleet, raft: RaftFacts, policy: &Policy) -> Plan {
-    if raft.configuration == Configuration::Joint {
-        return Plan::Step(Step::FinishJoint);
-    }
     if raft.own_term == OwnTerm::Pending {
         return Plan::Wait(Reason::LeaderIsNew);
+    }
+    if raft.configuration == Configuration::Joint {
+        return Plan::Step(Step::FinishJoint);
     }
     let voters = fleet.voters();
     match fleet.survives(&voters) {

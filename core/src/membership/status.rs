@@ -448,7 +448,7 @@ mod tests {
         let raft = RaftFacts {
             leader,
             configuration: Configuration::Uniform,
-            own_term: OwnTerm::Committed,
+            own_term: OwnTerm::Applied,
         };
         Status::compute(
             ClusterId(0xc1),

@@ -1066,6 +1066,7 @@ impl<R: Runtime> Replica<R> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             trouble: self.trouble().unwrap_or_default(),
             disk_full: self.is_full(),
+            compares_memory: self.raft().is_some() && !self.may_vote(),
             wall_ms: R::wall().millis(),
             ..peer::ReportResponse::default()
         };

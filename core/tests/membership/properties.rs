@@ -180,8 +180,8 @@ fn act(world: &mut World) {
             return;
         };
         assert!(
-            world.raft.own_term == OwnTerm::Committed,
-            "{step} before this leader has committed anything"
+            world.raft.own_term == OwnTerm::Applied,
+            "{step} before this leader has applied anything"
         );
         if let Step::ChangeRoles(change) = &step {
             check_change(world, change);

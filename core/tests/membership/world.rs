@@ -97,7 +97,7 @@ impl World {
             raft: RaftFacts {
                 leader: NodeId(0),
                 configuration: Configuration::Uniform,
-                own_term: OwnTerm::Committed,
+                own_term: OwnTerm::Applied,
             },
             health: Health::new(),
             removed: Vec::new(),
@@ -218,8 +218,8 @@ impl World {
         self.elect();
         let Some(leader) = self.leader else { return };
         if self.terms && self.led_since < self.now {
-            // By the tick after its election, its first entry is committed.
-            self.raft.own_term = OwnTerm::Committed;
+            // By the tick after its election, its first entry is applied.
+            self.raft.own_term = OwnTerm::Applied;
         }
         self.watch_everyone();
         for (id, node) in &mut self.nodes {

@@ -556,6 +556,7 @@ fn proposals(log_id: LogId) -> Vec<(&'static str, Vec<u8>)> {
         aims: "a".into(),
         disk_full: true,
         holds_log: true,
+        compares_memory: true,
     };
     vec![
         ("Propose", propose.encode_to_vec()),
