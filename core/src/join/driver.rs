@@ -140,7 +140,7 @@ impl<R: Runtime> Driver<'_, R> {
             input = match next {
                 Some(next) if R::now() < self.deadline => next,
                 // What is durable stays durable, and an answer is an answer: only what waits for others is cut short.
-                Some(next @ (Input::Durable | Input::Answered(_))) => next,
+                Some(next @ (Input::Durable | Input::Answered { .. })) => next,
                 Some(Input::Broken { reason }) => Input::TimeIsUp {
                     trouble: Some(reason),
                 },
@@ -221,7 +221,10 @@ impl<R: Runtime> Driver<'_, R> {
         match self.client.as_mut() {
             None => lost(),
             Some(client) => match client.submit(request).await {
-                Ok(reply) => Input::Answered(reply.into_inner()),
+                Ok(reply) => Input::Answered {
+                    reply: reply.into_inner(),
+                    now: R::wall(),
+                },
                 Err(status) => Input::Broken {
                     reason: status.message().to_owned(),
                 },

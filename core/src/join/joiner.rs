@@ -25,7 +25,7 @@ use crate::proto::join::{
 };
 use crate::runtime::WallTime;
 use crate::tls::secure::Exporter;
-use crate::tls::{PeerIdentity, PrivateKey, name, request};
+use crate::tls::{PeerIdentity, PrivateKey, Validity, name, request};
 
 /// Ids are random: two collisions in a row are no chance.
 const MOST_DRAWS: u32 = 3;
@@ -122,7 +122,12 @@ pub enum Input {
         now: WallTime,
     },
     /// It answered the request.
-    Answered(SubmitReply),
+    Answered {
+        /// With this.
+        reply: SubmitReply,
+        /// This machine's wall clock when it did.
+        now: WallTime,
+    },
     /// The connection could not be made, or broke off.
     Broken {
         /// In words.
@@ -283,7 +288,7 @@ impl Joiner {
                 self.enter(State::Greeting, Effect::SendHello)
             }
             (State::Greeting, Input::Hello { hello, now }) => self.ask(&hello, now),
-            (State::Asking, Input::Answered(reply)) => self.answered(reply),
+            (State::Asking, Input::Answered { reply, now }) => self.answered(reply, now),
             (State::Connecting | State::Greeting | State::Asking, Input::Broken { reason }) => {
                 self.next_address(reason)
             }
@@ -386,10 +391,17 @@ impl Joiner {
         }
     }
 
-    fn answered(&mut self, reply: SubmitReply) -> Vec<Effect> {
+    fn answered(&mut self, reply: SubmitReply, now: WallTime) -> Vec<Effect> {
         match reply.outcome {
             Some(Outcome::Admitted(admitted)) => match self.check(admitted) {
-                Ok(membership) => self.enter(State::Storing, Effect::Store(Box::new(membership))),
+                // The member that signed need not be the one that said hello. With this certificate others would refuse us.
+                Ok(membership) => {
+                    let validity = Validity::of(&membership.certificate).ok();
+                    match validity.and_then(|validity| validity.not_good_yet(now)) {
+                        Some(why) => self.ask_later(why, LONGEST_REST),
+                        None => self.enter(State::Storing, Effect::Store(Box::new(membership))),
+                    }
+                }
                 // The attempt is kept: somebody may have admitted us after all.
                 Err(reason) => {
                     self.enter(State::Ended, Effect::Fail(JoinFailure::BadAnswer(reason)))
@@ -408,10 +420,8 @@ impl Joiner {
                 self.fail(JoinFailure::Refused { why, text })
             }
             Some(Outcome::TryAgain(later)) => {
-                self.trouble(later.text);
-                self.position += 1;
                 let pause = Duration::from_millis(later.after_ms).min(LONGEST_REST);
-                self.enter(State::Resting, Effect::Rest(pause))
+                self.ask_later(later.text, pause)
             }
             None => self.next_address("an empty answer".to_owned()),
         }
@@ -447,6 +457,12 @@ impl Joiner {
             certificate,
             view,
         })
+    }
+
+    fn ask_later(&mut self, reason: String, pause: Duration) -> Vec<Effect> {
+        self.trouble(reason);
+        self.position += 1;
+        self.enter(State::Resting, Effect::Rest(pause))
     }
 
     fn next_address(&mut self, reason: String) -> Vec<Effect> {

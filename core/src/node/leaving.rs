@@ -25,6 +25,8 @@ impl<R: Runtime> Inner<R> {
     /// Sees to it that the member table says of this node what its configuration says: addresses may have changed since it
     /// last ran (R5).
     pub(super) async fn announce(&self) {
+        // It names the hosts under which clients reach this node.
+        let mut certificate_is_old = false;
         loop {
             let view = self.view().get();
             let Some(row) = view.members.get(&self.who().node) else {
@@ -32,31 +34,34 @@ impl<R: Runtime> Inner<R> {
                 continue;
             };
             let wanted = self.description(self.failure_domain(), row.leaving);
-            if is_said(&wanted, row) {
+            let is_said = is_said(&wanted, row);
+            if is_said && !certificate_is_old {
                 return;
             }
-            let moved = wanted.client_addresses != row.client_addresses;
-            let described = self.describe(wanted).await;
-            if described.is_ok()
-                && moved
-                && let Err(error) = self.renew().await
-            {
-                // It names the hosts under which clients reach this node.
-                tracing::warn!(error, "the certificate still names the old addresses");
-            }
-            match described {
-                // It stays as it is until this node is configured otherwise.
-                Err(status) if status.code() == Code::InvalidArgument => {
-                    return tracing::warn!(
+            if !is_said {
+                let moved = wanted.client_addresses != row.client_addresses;
+                match self.describe(wanted).await {
+                    Ok(()) => certificate_is_old |= moved,
+                    // It stays as it is until this node is configured otherwise.
+                    Err(status) if status.code() == Code::InvalidArgument => {
+                        return tracing::warn!(
+                            status = status.message(),
+                            "the cluster does not take what this node says of itself"
+                        );
+                    }
+                    Err(status) => tracing::debug!(
                         status = status.message(),
-                        "the cluster does not take what this node says of itself"
-                    );
+                        "the member table could not be brought up to date; it is tried again"
+                    ),
                 }
-                Err(status) => tracing::debug!(
-                    status = status.message(),
-                    "the member table could not be brought up to date; it is tried again"
-                ),
-                Ok(()) => {}
+            }
+            if certificate_is_old {
+                match self.renew().await {
+                    Ok(()) => certificate_is_old = false,
+                    Err(error) => {
+                        tracing::warn!(error, "the certificate still names the old addresses");
+                    }
+                }
             }
             R::sleep(self.replica().timing().heartbeat() * 10).await;
         }

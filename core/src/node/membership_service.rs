@@ -268,6 +268,11 @@ impl<R: Runtime> Inner<R> {
             Err(_) => self.ask_leader_to_renew(csr).await?,
         };
         let certificate = CertificateDer::from(certificate);
+        let validity = Validity::of(&certificate).map_err(|error| error.to_string())?;
+        // The old one is good still, and this one would be refused by everybody.
+        if let Some(why) = validity.not_good_yet(R::wall()) {
+            return Err(why);
+        }
         let view = self.view().get();
         let issuer = crate::tls::name::issuer_among(&certificate, &view.trusted);
         let issuer = issuer.ok_or("the certificate is of no authority that is trusted")?;

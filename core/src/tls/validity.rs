@@ -51,6 +51,18 @@ impl Validity {
         })
     }
 
+    /// Why it is not good yet at `now`, if so: the clock of whoever signed it is ahead by more than certificates are back-dated.
+    #[must_use]
+    pub fn not_good_yet(&self, now: WallTime) -> Option<String> {
+        (now < self.not_before).then(|| {
+            let ahead = self.not_before.millis() - now.millis();
+            let minutes = (Duration::from_millis(ahead) + BACK_DATED).as_secs() / 60;
+            format!(
+                "the clock of the node that signs certificates is {minutes} minutes ahead of this machine's: set the one that is wrong"
+            )
+        })
+    }
+
     /// When a third of it is left.
     #[must_use]
     pub fn renewal_due(&self) -> WallTime {

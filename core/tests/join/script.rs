@@ -105,6 +105,10 @@ pub(crate) fn execute(world: &mut World, words: &[&str]) -> String {
             world.feature_level = level.parse().unwrap();
             String::new()
         }
+        ["signer-clock-ahead", minutes] => {
+            world.signer_ahead = Duration::from_secs(60 * minutes.parse::<u64>().unwrap());
+            String::new()
+        }
         ["leader-clock-back", minutes] => {
             world.now = world.now - Duration::from_secs(60 * minutes.parse::<u64>().unwrap());
             String::new()

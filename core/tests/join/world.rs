@@ -56,6 +56,8 @@ pub(crate) struct World {
     pub(crate) leadership: Leadership,
     pub(crate) signer: Signer,
     pub(crate) feature_level: u32,
+    /// The member that signs need not be the one that says hello.
+    pub(crate) signer_ahead: Duration,
     next_id: u64,
     connections: u8,
 }
@@ -84,6 +86,7 @@ impl World {
             leadership: Leadership::Here,
             signer: Signer::Held,
             feature_level: 1,
+            signer_ahead: Duration::ZERO,
             next_id: 0xb,
             connections: 0,
         }
@@ -339,9 +342,10 @@ impl World {
                         "  a signs for node {}, admitted at {}",
                         subject.node, subject.admitted
                     );
+                    let signed_at = self.now + self.signer_ahead;
                     let certificate = self
                         .authority
-                        .issue_node(&subject, key, Serial::from_secret([2; 16]), self.now)
+                        .issue_node(&subject, key, Serial::from_secret([2; 16]), signed_at)
                         .unwrap();
                     return *inviter
                         .unwrap()
@@ -402,7 +406,8 @@ impl World {
             }
             None => writeln!(said, "  a answers {name}: nothing"),
         };
-        machine.inputs.push(Input::Answered(reply));
+        let now = self.now - machine.clock_behind;
+        machine.inputs.push(Input::Answered { reply, now });
     }
 
     pub(crate) fn advance_time(&mut self, span: Duration) {
