@@ -101,6 +101,22 @@ pub const ALL: &[Scenario] = &[
         converges: secs(120),
     },
     Scenario {
+        name: "restarts",
+        story: "nodes are stopped in order and started again, over links that are slow, and leadership changes hands",
+        nodes: 3,
+        reserve: 0,
+        faults: Faults::Of {
+            kinds: &[Kind::Restart, Kind::Restart, Kind::Delay, Kind::Pause],
+            every: Duration::from_millis(1500),
+            lasts: secs(1),
+            marks: &["restarted"],
+        },
+        workload: USUAL,
+        suffers: secs(15),
+        calm: secs(3),
+        converges: secs(60),
+    },
+    Scenario {
         name: "damage",
         story: "disks are replaced by empty ones and put back to older states, as many as the cluster can spare",
         nodes: 3,

@@ -34,7 +34,6 @@ use quorate_sim::world::{SimulatedTime, World};
 use crate::client::{EtcdClient, compact, voters};
 use crate::judge::{Evidence, counts, judge, words};
 use crate::scenario::{Faults, Scenario};
-use crate::workload::OVERTIME;
 use crate::world::WorldName;
 
 /// The machine of the clients; nodes count from 1 and never get so far.
@@ -192,7 +191,7 @@ fn live<M: Simulator>(scenario: &Scenario, seed: Seed, world: &mut Simulation<M>
         cluster.suffer(&mut plan, scenario.suffers);
         cluster.heal();
     }
-    let bound = scenario.calm + OVERTIME + PATIENCE * 2;
+    let bound = scenario.calm + scenario.converges + PATIENCE * 2;
     let history = cluster.world().until(bound, |_| answer.take());
     let history = history.unwrap_or_else(|| Err("the clients did not come back".to_owned()));
     let answered_from_yesterday = forgotten
@@ -287,9 +286,9 @@ fn ask<M: Simulator>(
     seed: Seed,
     nodes: Vec<HostId>,
 ) -> impl Future<Output = Result<History, String>> + Send + use<M> {
-    let mut generator = scenario
-        .workload
-        .generator(scenario.suffers + scenario.calm);
+    let time = scenario.suffers + scenario.calm;
+    // A cluster may take as long to come together after the heal.
+    let mut generator = scenario.workload.generator(time, scenario.converges);
     let settings = Settings {
         clients: scenario.workload.clients,
         seed: seed.labelled("workload").number(),

@@ -20,13 +20,11 @@ const BEHIND: &str = "register0";
 /// The functions that are asked. Of each at least one must have been answered, or a run has shown nothing.
 pub const FUNCTIONS: [&str; 3] = ["put", "get", "txn"];
 
-/// How much longer is asked while one of them has not been: under some seeds nearly nothing is answered before the heal.
-pub const OVERTIME: Duration = Duration::from_secs(20);
-
 impl Workload {
-    /// What is asked for so long, and for as long as [`OVERTIME`] until each function has been answered.
+    /// What is asked for so long, and for as long as `overtime` until each function has been answered: under some seeds nearly
+    /// nothing is before the heal.
     #[must_use]
-    pub fn generator(&self, time: Duration) -> impl Generator + use<> {
+    pub fn generator(&self, time: Duration, overtime: Duration) -> impl Generator + use<> {
         let registers = self.registers;
         let mut written = Written::default();
         let asks = from_fn(move |context| {
@@ -43,6 +41,7 @@ impl Workload {
         });
         Shown {
             time,
+            overtime,
             end: None,
             unanswered: FUNCTIONS.into(),
             inner: stagger(self.pause, Anyone(asks)),
@@ -130,6 +129,7 @@ impl<G: Generator> Generator for Anyone<G> {
 /// The asks of another generator for a time, and then until each function has been answered, but not for ever.
 struct Shown<G> {
     time: Duration,
+    overtime: Duration,
     /// When the time is over.
     end: Option<Duration>,
     unanswered: BTreeSet<&'static str>,
@@ -140,7 +140,7 @@ impl<G: Generator> Generator for Shown<G> {
     fn next(&mut self, context: &mut Context<'_>) -> Next {
         let mut end = *self.end.get_or_insert(context.now + self.time);
         if !self.unanswered.is_empty() {
-            end += OVERTIME;
+            end += self.overtime;
         }
         if context.now >= end {
             return Next::Done;
@@ -168,6 +168,8 @@ mod tests {
 
     use super::*;
 
+    const OVERTIME: Duration = Duration::from_secs(20);
+
     #[test]
     fn all_clients_ask_everything_and_no_value_comes_twice() {
         let workload = Workload {
@@ -176,7 +178,7 @@ mod tests {
             pause: Duration::from_millis(10),
         };
         let time = Duration::from_secs(5);
-        let mut generator = workload.generator(time);
+        let mut generator = workload.generator(time, OVERTIME);
         let mut random = Random::new(1);
         let free: Vec<Process> = (0..4)
             .map(Process::Client)
@@ -232,7 +234,7 @@ mod tests {
             pause: Duration::from_millis(10),
         };
         let time = Duration::from_secs(5);
-        let mut generator = workload.generator(time);
+        let mut generator = workload.generator(time, OVERTIME);
         let mut random = Random::new(1);
         let mut over_at = |now, generator: &mut dyn Generator| {
             let mut context = Context {

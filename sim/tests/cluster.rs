@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quorate::proto::store::command::Body;
 use quorate::proto::store::{LeaseGrant, LeaseRevoke};
-use quorate::raft::config::Trimming;
+use quorate::raft::config::{Timing, Trimming};
 use quorate::state::Response;
 use quorate_sim::cluster::{Cluster, Failure, in_cluster};
 use quorate_sim::determinism::{Recording, same, twice};
@@ -21,7 +21,7 @@ use quorate_sim::seed::Seed;
 use quorate_sim::simulator::Simulator;
 use quorate_sim::trace::{Digest, Keep};
 use quorate_sim::turmoil::TurmoilWorld;
-use quorate_sim::world::{Outcome, World};
+use quorate_sim::world::{Outcome, SimulatedTime, World};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -58,6 +58,8 @@ stories![
     idle_cluster_neither_writes_nor_syncs,
     follower_that_comes_back_disturbs_no_leader,
     leadership_goes_to_no_standby_and_to_nobody_who_lags,
+    many_writes_at_once_share_their_syncs,
+    write_that_nobody_confirms_is_unknown_and_one_that_nobody_takes_is_refused,
 ];
 
 fn leader_that_is_cut_off_is_replaced_and_comes_back<M: Simulator>() {
@@ -566,7 +568,7 @@ fn early_snapshots() -> Options {
 
 /// What may befall a cluster that goes on. (Disks that rot or lie end nodes: the scenario `rot`.)
 fn kinds() -> impl Iterator<Item = Kind> {
-    let members = [Kind::Join, Kind::Leave, Kind::Remove];
+    let members = [Kind::Join, Kind::Leave, Kind::Remove, Kind::Restart];
     let damage = [Kind::Wipe, Kind::StaleImage];
     Kind::SURVIVABLE.into_iter().chain(members).chain(damage)
 }
@@ -740,6 +742,62 @@ fn leadership_goes_to_no_standby_and_to_nobody_who_lags<M: Simulator>() {
         cluster.advance(secs(5));
         cluster.hand_over(leader, *lagging).expect("it is level");
         assert_eq!(cluster.leader(), Some(*lagging));
+        cluster.assert_sound();
+    });
+}
+
+/// Group commit: what waits while a disk syncs is written with the next sync, together.
+fn many_writes_at_once_share_their_syncs<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(9), Options::none(3), Keep::Last(60), |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        let syncs = |cluster: &mut Cluster<'_, M>| -> Vec<u64> {
+            let of = |number| {
+                cluster
+                    .world()
+                    .machine(HostId::new(number))
+                    .disk()
+                    .used()
+                    .syncs
+            };
+            (1..=3).map(of).collect()
+        };
+        let before = syncs(cluster);
+        assert_eq!(cluster.put_many(leader, 300), 300);
+        for (before, after) in before.into_iter().zip(syncs(cluster)) {
+            let syncs = after - before;
+            assert!((1..=30).contains(&syncs), "{syncs} syncs for 300 writes");
+        }
+    });
+}
+
+/// What is said of a write without a quorum: the truth, and in time.
+fn write_that_nobody_confirms_is_unknown_and_one_that_nobody_takes_is_refused<M: Simulator>() {
+    in_cluster::<M, _>(Seed::new(9), Options::none(3), Keep::Last(60), |cluster| {
+        let limit = Timing::default().request_timeout() + secs(1);
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        let follower = (1..=3).find(|number| *number != leader).expect("two are");
+        let put = |cluster: &mut Cluster<'_, M>, number, key| {
+            let begun = cluster.world().now();
+            let outcome = cluster.put(number, key, "value");
+            assert!(
+                cluster.world().now() - begun <= limit,
+                "{outcome:?} came late"
+            );
+            outcome.map(drop)
+        };
+        let machines = (1..=3).map(|number| vec![HostId::new(number)]);
+        let alone = cluster.cut(groups(&machines.collect::<Vec<_>>())).rules();
+        // It leads as far as it knows, and writes it down.
+        assert_eq!(put(cluster, leader, "first"), Err(Failure::Unknown));
+        cluster.advance(secs(5));
+        for number in [leader, follower] {
+            let refused = put(cluster, number, "second");
+            assert_eq!(refused, Err(Failure::Refused("no leader".to_owned())));
+        }
+        cluster.world().mend(&alone);
+        cluster.converge(secs(30)).expect("they find each other");
+        assert_eq!(cluster.get(leader, "second"), None, "it was refused");
+        assert_eq!(put(cluster, follower, "third"), Ok(()));
         cluster.assert_sound();
     });
 }

@@ -191,9 +191,11 @@ impl<R: Runtime> Proposer<R> {
             _room: room,
         });
         Shared::start_batch(&self.shared);
-        match timeout::<R, _>(self.shared.patience, answered).await {
+        // A moment longer, to hear that it has not been sent anywhere when its time is over.
+        let limit = self.shared.patience + self.shared.rest * 2;
+        match timeout::<R, _>(limit, answered).await {
             Ok(Ok(outcome)) => outcome,
-            // The lane ended with its node, or the time is over while the command is somewhere on its way.
+            // The lane ended with its node, or the command is somewhere on its way.
             Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown),
         }
     }

@@ -61,6 +61,7 @@ impl<M: Simulator> Cluster<'_, M> {
         match *change {
             MemberChange::Join => self.join_one(),
             MemberChange::Leave(host) => self.go(host, Wanted::Leave),
+            MemberChange::Restart(host) => self.restart(host),
             MemberChange::Remove(host) => {
                 let outcome = self.go(host, Wanted::Remove);
                 if outcome == Outcome::Installed {
@@ -195,6 +196,16 @@ impl<M: Simulator> Cluster<'_, M> {
         guard(&self.desk).later.insert(host);
         self.wish(host, Wanted::Join);
         self.world.start(host)
+    }
+
+    /// Tells a node to stop in order; its service starts it again.
+    fn restart(&mut self, host: HostId) -> Outcome {
+        if self.inner(host).is_none() || !guard(&self.desk).stop(host) {
+            return Outcome::Skipped("is not up");
+        }
+        self.world
+            .count(Place::Host(host), "restarted", String::new());
+        Outcome::Installed
     }
 
     /// A member is to go, as long as enough stay that do not.

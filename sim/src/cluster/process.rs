@@ -1,9 +1,12 @@
-//! What a machine's process is: a node that is started again when it does not start, and joins with the line that the
-//! operator has laid out for it.
+//! What a machine's process is: a node that is started again when it does not start or was stopped, and joins with the line
+//! that the operator has laid out for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future as _, poll_fn};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use quorate::config::{Beginning, ClientAccess, NodeConfig};
@@ -13,13 +16,14 @@ use quorate::node::{Inner, Invitation, Node, NodeError, Wipe, join};
 use quorate::proto::join::RoleWanted;
 use quorate::raft::config::Timing;
 use quorate::runtime::{Disk, Found, Runtime};
+use tokio::sync::Notify;
 
 use super::requests::PATIENCE;
 use super::{CLIENT_PORT, FIRST, RETRY};
 use crate::host::HostId;
 use crate::sync::guard;
 
-/// What is shown of a node that has not come to a result yet.
+/// What is shown of a node that has not come to a result yet, or stops and is about to be started again.
 pub(super) const BEGINS: &str = "begins";
 
 /// Longer than any run.
@@ -40,6 +44,16 @@ pub(super) struct Lines {
     pub(super) own: BTreeMap<HostId, JoinLine>,
     /// Machines that join later, and so wait for a line of their own.
     pub(super) later: BTreeSet<HostId>,
+    /// Of the nodes that are up: who is told that they are to stop.
+    stops: BTreeMap<HostId, Arc<Notify>>,
+}
+
+impl Lines {
+    /// Tells a node to stop, if it is up.
+    pub(super) fn stop(&self, host: HostId) -> bool {
+        let stop = self.stops.get(&host);
+        stop.inspect(|stop| stop.notify_one()).is_some()
+    }
 }
 
 /// How far a node is.
@@ -67,13 +81,29 @@ pub(super) async fn live<R: Runtime>(
                 if host == FIRST {
                     invite::<R>(&node, &desk).await;
                 }
-                show(&node.failed().await);
+                let stop = Arc::new(Notify::new());
+                guard(&desk).stops.insert(host, Arc::clone(&stop));
+                match failed_or_told(&mut node, &stop).await {
+                    Some(error) => show(&error),
+                    None => drop(guard(&registry).insert(host, Shown::Starting(BEGINS.to_owned()))),
+                }
+                guard(&desk).stops.remove(&host);
                 node.stop().await;
             }
             Err(error) => show(&error),
         }
         R::sleep(RETRY).await;
     }
+}
+
+/// Waits until a node fails, and answers why, or until it is told to stop.
+async fn failed_or_told<R: Runtime>(node: &mut Node<R>, stop: &Notify) -> Option<NodeError> {
+    let (mut failed, mut told) = (pin!(node.failed()), pin!(stop.notified()));
+    poll_fn(|context| match failed.as_mut().poll(context) {
+        Poll::Ready(error) => Poll::Ready(Some(error)),
+        Poll::Pending => told.as_mut().poll(context).map(|()| None),
+    })
+    .await
 }
 
 /// The first node makes the cluster, the others join it, and all of them go on with what they find.

@@ -98,6 +98,8 @@ pub enum Kind {
     LostWrites,
     /// Writes land elsewhere in their file.
     MisdirectedWrites,
+    /// A node is stopped in order and started again.
+    Restart,
 }
 
 impl Kind {
@@ -170,6 +172,7 @@ impl Kind {
             Self::BitRot => "bit-rot",
             Self::LostWrites => "lost-writes",
             Self::MisdirectedWrites => "misdirected-writes",
+            Self::Restart => "restart",
         }
     }
 
@@ -208,6 +211,7 @@ impl Kind {
             Self::BitRot => &["disk-bit-rot"],
             Self::LostWrites => &["disk-lost-write"],
             Self::MisdirectedWrites => &["disk-misdirected-write"],
+            Self::Restart => &["restarted"],
         }
     }
 }
@@ -390,7 +394,7 @@ mod tests {
     fn whatever_a_seed_draws_is_done_or_unsupported() {
         let nodes: Vec<HostId> = (1..=5).map(HostId::new).collect();
         let damaging = [Kind::Wipe, Kind::StaleImage, Kind::BitRot, Kind::LostWrites];
-        let members = [Kind::Join, Kind::Leave, Kind::Remove];
+        let members = [Kind::Join, Kind::Leave, Kind::Remove, Kind::Restart];
         let kinds = Kind::SURVIVABLE.into_iter().chain(damaging).chain(members);
         let options = Options {
             faults: kinds.map(|kind| (kind, 1)).collect(),

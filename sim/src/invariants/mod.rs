@@ -12,6 +12,7 @@
 //! | what is committed stays and is the same everywhere | Raft, figure 3, State Machine Safety | `committed_stays.rs` |
 //! | what is committed is on a quorum | Raft, section 5.3 | `committed_on_quorum.rs` |
 //! | a leader has all that is committed | Raft, figure 3, Leader Completeness | `leader_complete.rs` |
+//! | a node applies what its own disk has | ours: T41 | `applied_durable.rs` |
 //! | a life applies forward only | Raft, section 5.3 | `applied_forward.rs` |
 //! | revisions follow from the log and never go back | etcd's revision | `revision_order.rs` |
 //! | the log is purged behind the state | ours: T38, T39 | `purged_behind.rs` |
@@ -29,6 +30,7 @@
 //!
 //! `ledger.rs` holds what every node has promised so far, `violation.rs` a variant for each property.
 
+mod applied_durable;
 mod applied_forward;
 mod committed_on_quorum;
 mod committed_stays;
@@ -115,6 +117,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<committed_stays::CommittedStays>::default(),
         Box::<committed_on_quorum::CommittedOnQuorum>::default(),
         Box::<leader_complete::LeaderComplete>::default(),
+        Box::<applied_durable::AppliedDurable>::default(),
         Box::<applied_forward::AppliedForward>::default(),
         Box::<revision_order::RevisionOrder>::default(),
         Box::<purged_behind::PurgedBehind>::default(),
@@ -337,6 +340,7 @@ mod tests {
         let witness = Witness::new();
         let host = HostId::new(1);
         let time = Duration::from_secs(3);
+        witness.see(time, host, &flushed((1, 5)));
         witness.see(
             time,
             host,

@@ -97,6 +97,18 @@ pub enum Violation {
         /// What was applied somewhere.
         committed: EntryId,
     },
+    /// A node applied an entry that its own disk did not have.
+    #[error(
+        "applied behind durable: {host} applied up to {applied:?} while its log was durable up to {durable:?}"
+    )]
+    AppliedTooEarly {
+        /// Where.
+        host: HostId,
+        /// What was applied.
+        applied: EntryId,
+        /// What its disk had.
+        durable: EntryId,
+    },
     /// A node applied an entry again, or went back.
     #[error("applied in order: {host} applied up to {after:?} after {before:?}")]
     AppliedWentBack {
