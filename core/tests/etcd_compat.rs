@@ -5,7 +5,8 @@
 //! The etcd is the one that `QUORATE_ETCD` names, or `etcd` from the PATH. Without one nothing is compared, and the tests
 //! are reported as ignored, not as passed: that is why this file has a harness of its own.
 //!
-//! And the real `etcdctl`, from the PATH or named by `QUORATE_ETCDCTL`, goes through the tour of the README.
+//! And the real `etcdctl`, from the PATH or named by `QUORATE_ETCDCTL`, goes through the tour of the README, and says the same of
+//! three nodes that were formed as the README forms them as of a real etcd.
 //!
 //! Requests come from fixed seeds. Keys are few, so that they meet; revisions are drawn relative to the present one, so
 //! that old, compacted and future ones all occur.
@@ -31,6 +32,7 @@
 )]
 mod local;
 mod running;
+mod typing;
 #[path = "members/world.rs"]
 #[allow(
     dead_code,
@@ -70,6 +72,8 @@ const BINARY_SEED: u8 = 5;
 const CLUSTER_SEED: u8 = 6;
 const REQUESTS: usize = 1500;
 
+const FORCED: &str = "an ignored test was forced to run without what it compares with";
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let etcd = find("QUORATE_ETCD", "etcd");
@@ -82,7 +86,7 @@ fn main() -> ExitCode {
     let trial = |name: String, run: fn(&Path, u8) -> Result<(), Failed>, seed| {
         let binary = etcd.clone();
         let run = move || {
-            let binary = binary.expect("an ignored test was forced to run without an etcd");
+            let binary = binary.expect(FORCED);
             run(&binary, seed)
         };
         Trial::test(name, run).with_ignored_flag(etcd.is_none())
@@ -113,10 +117,22 @@ fn main() -> ExitCode {
             "THE README'S TOUR IS NOT TAKEN: no etcdctl is in the PATH (Debian: etcd-client)."
         );
     }
-    let is_missing = etcdctl.is_none();
-    let tour = move || the_tour(&etcdctl.expect("an ignored test was forced to run without it"));
+    let (lacks_ctl, lacks_one) = (etcdctl.is_none(), etcdctl.is_none() || etcd.is_none());
+    let (for_the_tour, for_three) = (etcdctl.clone(), etcdctl.zip(etcd));
+    let tour = move || typing::the_tour(&for_the_tour.expect(FORCED));
+    let three = move || {
+        let (etcdctl, etcd) = for_three.expect(FORCED);
+        typing::the_three_nodes(&etcdctl, &etcd)
+    };
     trials.push(
-        Trial::test("etcdctl_takes_the_tour_of_the_readme", tour).with_ignored_flag(is_missing),
+        Trial::test("etcdctl_takes_the_tour_of_the_readme", tour).with_ignored_flag(lacks_ctl),
+    );
+    trials.push(
+        Trial::test(
+            "etcdctl_sees_no_difference_at_three_nodes_of_the_readme",
+            three,
+        )
+        .with_ignored_flag(lacks_one),
     );
     libtest_mimic::run(&arguments, trials).exit_code()
 }
@@ -130,55 +146,6 @@ fn find(variable: &str, program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path)
         .map(|directory| directory.join(program))
         .find(|candidate| candidate.is_file())
-}
-
-/// What the README promises of its commands, by what they begin with; the others have only to succeed.
-const SAID: [(&str, &str); 6] = [
-    ("etcdctl put", "OK\n"),
-    ("etcdctl get greeting --rev=2", "greeting\nhello\n"),
-    ("etcdctl get \"\" --prefix --keys-only", "greeting\n\n"),
-    ("etcdctl get \"\" --prefix --sort-by", "greeting\ngoodbye\n"),
-    ("printf", "SUCCESS\n\nOK\n"),
-    ("etcdctl del", "1\ngreeting\nhi\n"),
-];
-
-/// Each line of the README's tour, typed into a shell.
-fn the_tour(etcdctl: &Path) -> Result<(), Failed> {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = std::fs::read_to_string(readme)?;
-    let (_, tour) = readme
-        .split_once("## A tour with etcdctl")
-        .ok_or("no tour")?;
-    let (_, tour) = tour.split_once("```sh\n").ok_or("no commands")?;
-    let (tour, _) = tour.split_once("```").ok_or("no end")?;
-    let server = Server::quorate();
-    runtime()?.block_on(async { ready(&mut client(&server.address)).await })?;
-    let directory = etcdctl.parent().ok_or("a program is in a directory")?;
-    let path = std::env::var("PATH").unwrap_or_default();
-    for line in tour.lines() {
-        let said = Command::new("sh")
-            .args(["-c", line])
-            .env("PATH", format!("{}:{path}", directory.display()))
-            .env("ETCDCTL_API", "3")
-            .env("ETCDCTL_ENDPOINTS", &server.address)
-            .output()?;
-        let out = String::from_utf8_lossy(&said.stdout);
-        let is_promised = SAID
-            .iter()
-            .filter(|(begins, _)| line.starts_with(begins))
-            .all(|(_, promised)| out == *promised);
-        if !said.status.success() || !is_promised {
-            let errors = String::from_utf8_lossy(&said.stderr);
-            return Err(format!("{line}\n{out}{errors}").into());
-        }
-    }
-    let promised = SAID
-        .iter()
-        .all(|(begins, _)| tour.lines().any(|line| line.starts_with(begins)));
-    if !promised {
-        return Err("a command that something is promised of is not in the tour".into());
-    }
-    Ok(())
 }
 
 /// A server of one node as a process of its own, on a directory of its own.

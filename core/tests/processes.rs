@@ -182,6 +182,79 @@ fn twenty_kills_under_load_lose_nothing_that_was_acknowledged() {
 }
 
 #[test]
+fn the_demonstration_as_a_newcomer_runs_it_shows_the_stall_and_loses_nothing() {
+    let place = Place::new();
+    let mut command = quorate(&["demo"]);
+    command.arg("--directory").arg(place.parent.path());
+    let output = ended(command);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("kill -9").count(), 1, "{said}");
+    assert!(
+        said.contains("Nothing that was acknowledged is lost."),
+        "{said}"
+    );
+}
+
+#[test]
+fn each_load_measures_a_node_and_one_that_it_cannot_serve_says_why() {
+    let place = Place::new();
+    let node = place.serve(&["start"]);
+    let endpoint = format!("127.0.0.1:{}", place.client);
+    let bench = |load: &str| {
+        let words: Vec<&str> = load.split_whitespace().collect();
+        let mut command = quorate(&["bench"]);
+        command.args(words).args(["--endpoints", &endpoint]);
+        ended(command)
+    };
+    for load in [
+        "put --total 150",
+        "put --total 150 --keys random",
+        "get --total 150 --preload 30",
+        "get --total 150 --preload 30 --serializable",
+        "range --total 150 --preload 30",
+        "txn --total 150 --kind create --prefix /create/",
+        "txn --total 150 --kind update --prefix /update/",
+        "mixed --total 150 --objects 20 --watches 0",
+    ] {
+        let output = bench(load);
+        let said = String::from_utf8_lossy(&output.stdout);
+        let line: serde_json::Value =
+            serde_json::from_str(said.lines().last().unwrap_or_default()).expect("a line of JSON");
+        assert_eq!(
+            (&line["ops"], &line["errors"]),
+            (&150.into(), &0.into()),
+            "{load}: {said}"
+        );
+    }
+    for load in ["watch --watchers 1", "lease"] {
+        Refusal::of(&bench(load)).is(FAILED, &["not implemented"]);
+    }
+    assert_eq!(node.stop(), Some(0));
+}
+
+#[test]
+fn a_comparison_without_an_etcd_says_so_and_cleans_up_when_it_is_interrupted() {
+    let place = Place::new();
+    let directory = place.parent.path().join("compare");
+    fs::create_dir(&directory).expect("the directory is ours");
+    let log = place.parent.path().join("log");
+    let mut command = quorate(&["bench", "compare", "--etcd", "/nonexistent", "--directory"]);
+    let errors = fs::File::create(&log).expect("a log");
+    let comparison = Process::start(command.arg(&directory).stdout(Stdio::null()).stderr(errors));
+    let said = || fs::read_to_string(&log).expect("text");
+    eventually("a load of ours is measured", || said().contains("1 client"));
+    assert!(
+        said().contains("No etcd runs as `/nonexistent`: ours is measured alone"),
+        "{}",
+        said()
+    );
+    assert_eq!(comparison.stop(), Some(FAILED));
+    let left = fs::read_dir(&directory).expect("it exists").count();
+    assert_eq!(left, 0, "what it made is gone");
+}
+
+#[test]
 fn a_stopped_node_ends_with_zero_and_goes_on_where_it_was() {
     let place = Place::new();
     let first = place.serve(&["start"]);

@@ -473,6 +473,13 @@ fn outcome_out(answer: Result<crate::state::Response, ProposeError>) -> propose_
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
+    use proptest::test_runner::Config;
+    use prost::Message as _;
+
     use super::*;
     use crate::proto::store;
     use crate::raft::types;
@@ -603,5 +610,106 @@ mod tests {
         assert!(asked(LAST_NUMBER, (5, LAST_NUMBER)));
         assert!(!asked(LAST_NUMBER + 1, (5, 7)));
         assert!(!asked(6, (5, LAST_NUMBER + 1)));
+    }
+
+    fn number() -> impl Strategy<Value = u64> {
+        let ends = vec![LAST_NUMBER - 1, LAST_NUMBER, LAST_NUMBER + 1, u64::MAX];
+        prop_oneof![6 => 0..9_u64, 1 => select(ends)]
+    }
+
+    fn id() -> impl Strategy<Value = store::LogId> {
+        (number(), number()).prop_map(|(term, index)| store::LogId { term, index })
+    }
+
+    /// A message that is nearly one of a leader: entries mostly follow one another.
+    fn append() -> impl Strategy<Value = peer::AppendRequest> {
+        let vote = (number(), 0..3_u64, any::<bool>());
+        let vote = vote.prop_map(|(term, node, committed)| store::Vote {
+            term,
+            node,
+            committed,
+        });
+        let sets = vec(vec(number(), 0..4), 0..3);
+        let membership =
+            (sets, vec(number(), 0..3)).prop_map(|(sets, standbys)| store::Membership {
+                voters: sets
+                    .into_iter()
+                    .map(|nodes| store::NodeSet { nodes })
+                    .collect(),
+                standbys,
+            });
+        let follows = prop_oneof![8 => Just(None), 1 => id().prop_map(Some)];
+        let entry = (
+            follows,
+            option::of(vec(any::<u8>(), 0..9)),
+            option::of(membership),
+        );
+        let marks = (option::of(id()), option::of(id()), option::of(id()));
+        (option::of(vote), marks, vec(entry, 0..5)).prop_map(|(vote, marks, entries)| {
+            let (previous, committed, durable) = marks;
+            let first = previous.map_or(0, |id| id.index.wrapping_add(1));
+            let term = previous.map_or(0, |id| id.term);
+            let entry =
+                |(number, (id, command, membership)): (u64, (Option<_>, Option<Vec<u8>>, _))| {
+                    let next = store::LogId {
+                        term,
+                        index: first.wrapping_add(number),
+                    };
+                    store::Entry {
+                        id: Some(id.unwrap_or(next)),
+                        command: command.map(Into::into),
+                        membership,
+                    }
+                };
+            peer::AppendRequest {
+                route: None,
+                vote,
+                previous,
+                entries: (0..).zip(entries).map(entry).collect(),
+                committed,
+                durable,
+            }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(Config { cases: 4000, failure_persistence: None, ..Config::default() })]
+
+        #[test]
+        fn whatever_a_peer_sends_is_refused_or_makes_sense(
+            message in append(),
+            changes in vec((any::<Index>(), any::<u8>()), 0..3),
+        ) {
+            let mut bytes = message.encode_to_vec();
+            for (place, value) in changes {
+                if !bytes.is_empty() {
+                    let place = place.index(bytes.len());
+                    bytes[place] = value;
+                }
+            }
+            let Ok(message) = peer::AppendRequest::decode(bytes.as_slice()) else {
+                return Ok(());
+            };
+            if let Ok(append) = append_in::<TokioRuntime>(NodeId(1), &message) {
+                let term = append.vote.leader_id.term;
+                prop_assert!(term <= LAST_NUMBER && append.vote.leader_id.voted_for == NodeId(1));
+                let mut before = append.prev_log_id;
+                for entry in &append.entries {
+                    let id = entry.log_id;
+                    prop_assert!(before.is_none_or(|before| before.index + 1 == id.index));
+                    prop_assert!(before.is_some() || id.index == 0);
+                    prop_assert!(id.index <= LAST_NUMBER && term_of(&id) <= term);
+                    prop_assert!(before.is_none_or(|before| term_of(&before) <= term_of(&id)));
+                    before = Some(id);
+                }
+            }
+            // The same numbers, as others would send them.
+            let vote = peer::VoteRequest { route: None, vote: message.vote, last: message.previous, leadership_transfer: false };
+            if let Ok(vote) = vote_in::<TokioRuntime>(&vote) {
+                prop_assert!(vote.last_log_id.is_none_or(|last| last.index <= LAST_NUMBER));
+            }
+            let stored = message.previous.zip(message.entries.into_iter().find_map(|entry| entry.membership));
+            let _ = convert::stored_membership_in(stored.as_ref());
+        }
     }
 }

@@ -5,6 +5,7 @@
     reason = "what is unwrapped outside of a test function is unwrapped for one"
 )]
 
+mod arbitrary;
 mod faults;
 mod kv;
 mod local;
