@@ -13,7 +13,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use prost::Message as _;
 use quorate::config::Beginning;
+use quorate::etcd::MAX_REQUEST_BYTES;
 use quorate::node::{Invitation, Node, Wipe, join};
+use quorate::proto::etcdserverpb::kv_client::KvClient;
 use quorate::proto::etcdserverpb::request_op::Request;
 use quorate::proto::etcdserverpb::{
     DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
@@ -27,6 +29,7 @@ use quorate::raft::types::Proposal;
 use quorate::runtime::tokio::TokioRuntime;
 use quorate::runtime::{Runtime as _, timeout};
 use quorate::state::{FEATURE_LEVEL, Response, command};
+use quorate::transport::{Channel, ChannelOptions, PlainDial};
 
 use nodes::{config, until};
 
@@ -255,6 +258,71 @@ async fn an_answer_larger_than_any_request_comes_back_through_a_follower() {
     };
     assert_eq!(answer.prev_kvs.len(), 12);
     assert!(answer.prev_kvs.iter().all(|kv| kv.value == value));
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+/// A client of the etcd API, which sends and takes messages of any size.
+fn client_of(node: &RealNode) -> KvClient<Channel<TokioRuntime>> {
+    let options = ChannelOptions {
+        connect_timeout: Duration::from_secs(10),
+        call_timeout: Duration::from_secs(30),
+        keepalive_interval: Duration::from_secs(60),
+        keepalive_timeout: Duration::from_secs(10),
+        rest_min: Duration::from_millis(1),
+        rest_max: Duration::from_millis(100),
+    };
+    let dial = PlainDial::<TokioRuntime>::new(node.client_address());
+    KvClient::new(Channel::new(dial, options))
+        .max_encoding_message_size(usize::MAX)
+        .max_decoding_message_size(usize::MAX)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_request_passes_through_a_follower_and_outlasts_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut nodes = three(directory.path()).await;
+    let follower = (0..3).find(|at| !nodes[*at].replica().leads());
+    let follower = follower.expect("two do not lead");
+    let sized = |bytes| {
+        let mut request = PutRequest {
+            key: "largest".into(),
+            value: vec![b'v'; bytes].into(),
+            ..PutRequest::default()
+        };
+        let beside = request.encoded_len() - bytes;
+        request.value.truncate(bytes - beside);
+        request
+    };
+    let largest = sized(MAX_REQUEST_BYTES);
+    assert_eq!(largest.encoded_len(), MAX_REQUEST_BYTES);
+    let mut client = client_of(&nodes[follower]);
+    client.put(largest.clone()).await.expect("it is taken");
+    let refused = client.put(sized(MAX_REQUEST_BYTES + 1)).await.unwrap_err();
+    assert_eq!(refused.message(), "etcdserver: request is too large");
+    // It comes back from every disk.
+    for at in 0..3 {
+        let config = nodes[at].handle().config().clone();
+        nodes.remove(at).stop().await;
+        let again = RealNode::start(config, Beginning::Existing).await;
+        nodes.insert(at, again.expect("it goes on"));
+        let get = RangeRequest {
+            key: "largest".into(),
+            ..RangeRequest::default()
+        };
+        let mut client = client_of(&nodes[at]);
+        let mut answer = client.range(get.clone()).await;
+        for _ in 0..100 {
+            if answer.is_ok() {
+                break;
+            }
+            TokioRuntime::sleep(Duration::from_millis(100)).await;
+            answer = client.range(get.clone()).await;
+        }
+        let answer = answer.expect("it is answered").into_inner();
+        assert_eq!(answer.kvs[0].value, largest.value);
+    }
     for node in nodes {
         node.stop().await;
     }

@@ -34,12 +34,13 @@ fn seeds(name: &str) -> &'static [u64] {
         // with 105640 the leader was known as a spare, with 105912 a trouble outlived its cause, with
         // 106169 a new standby met an error of its disk; with 200172 a node that waited for its disk became a spare;
         // with 205506 the first member took its log up anew, at whose beginning it was the only voter; with 203000 and 203640 a
-        // new leader looked for a removed member that an old state still named. With 201738 nobody is answered for long, and with
-        // 205457 a dozen revisions are owned by nobody.
+        // new leader looked for a removed member that an old state still named, with 205074 a voter asked voters of yesterday, with
+        // 202809 a certificate is renewed by a clock that is ahead. With 201738 nobody is answered for long, and with 205457 a dozen
+        // revisions are owned by nobody.
         "swarm" => &[
             11, 112, 242, 260, 400, 750, 1061, 1354, 1449, 3128, 10105, 40025, 41094, 60371, 61914,
             100_016, 100_033, 100_073, 100_149, 105_106, 105_640, 105_912, 106_169, 200_172,
-            201_738, 203_000, 203_640, 205_457, 205_506,
+            201_738, 202_809, 203_000, 203_640, 205_074, 205_457, 205_506,
         ],
         _ => &[1, 2],
     }
