@@ -192,7 +192,7 @@ fn live<M: Simulator>(scenario: &Scenario, seed: Seed, world: &mut Simulation<M>
         cluster.heal();
     }
     let bound = scenario.calm + scenario.converges + PATIENCE * 2;
-    let history = cluster.world().until(bound, |_| answer.take());
+    let history = cluster.until(bound, || answer.take());
     let history = history.unwrap_or_else(|| Err("the clients did not come back".to_owned()));
     let answered_from_yesterday = forgotten
         .zip(history.as_ref().ok())

@@ -260,6 +260,28 @@ impl<'world, M: Simulator> Cluster<'world, M> {
         self.wait_until(deadline);
     }
 
+    /// Lets the cluster run until `condition` answers something, for at most `bound`, and sees to the changes of its members.
+    pub fn until<T>(
+        &mut self,
+        bound: Duration,
+        mut condition: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        let deadline = self.world.now() + bound;
+        loop {
+            self.see_to_changes();
+            let left = deadline.saturating_sub(self.world.now());
+            let while_unchanged = if self.changes.is_empty() {
+                left
+            } else {
+                left.min(RETRY)
+            };
+            let answer = self.world.until(while_unchanged, |_| condition());
+            if answer.is_some() || self.world.now() >= deadline {
+                return answer;
+            }
+        }
+    }
+
     /// Lets the cluster run, and sees to the changes of its members.
     fn wait_until(&mut self, deadline: Duration) {
         while self.world.now() < deadline {
