@@ -239,7 +239,8 @@ fn a_comparison_without_an_etcd_says_so_and_cleans_up_when_it_is_interrupted() {
     let directory = place.parent.path().join("compare");
     fs::create_dir(&directory).expect("the directory is ours");
     let log = place.parent.path().join("log");
-    let mut command = quorate(&["bench", "compare", "--etcd", "/nonexistent", "--directory"]);
+    let mut command = quorate(&["bench", "compare", "--etcd", "/nonexistent"]);
+    command.args(["--seconds", "1", "--idle-seconds", "1", "--directory"]);
     let errors = fs::File::create(&log).expect("a log");
     let comparison = Process::start(command.arg(&directory).stdout(Stdio::null()).stderr(errors));
     let said = || fs::read_to_string(&log).expect("text");
