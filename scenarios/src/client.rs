@@ -17,11 +17,11 @@ use quorate::proto::etcdserverpb::{
     RequestOp, ResponseHeader, TxnRequest,
 };
 use quorate::proto::mvccpb::KeyValue;
-use quorate::runtime::Runtime;
+use quorate::runtime::{Instant, Runtime};
 use quorate::transport::{Channel, was_not_sent};
 use quorate_jepsen_style::client::{Answer, Client, Pending};
 use quorate_jepsen_style::generator::Ask;
-use quorate_jepsen_style::history::Value;
+use quorate_jepsen_style::history::{Outcome, Value};
 use quorate_sim::cluster::client_channel;
 use quorate_sim::host::HostId;
 use tonic::Status;
@@ -34,20 +34,31 @@ const COMPACTED: Duration = Duration::from_secs(2);
 /// How many revisions are left then.
 const KEPT: i64 = 20;
 
-/// A client of one node.
+/// A client of one node, as long as it has that patience.
 pub struct EtcdClient<R: Runtime> {
     kv: KvClient<Channel<R>>,
-    node: HostId,
+    nodes: Vec<HostId>,
+    at: usize,
+    moves_from: Instant,
 }
 
 impl<R: Runtime> EtcdClient<R> {
-    /// A client of `node`. It dials when it is first used.
+    /// A client of the one of `nodes` at this place. It dials when it is first used. From `moves_from` on it turns to the next node
+    /// after a request that failed, as clients with several endpoints do: its node may be one that never comes.
     #[must_use]
-    pub fn of(node: HostId) -> Self {
+    pub fn of(nodes: Vec<HostId>, place: usize, moves_from: Instant) -> Self {
+        let at = place % nodes.len();
         Self {
-            kv: KvClient::new(channel(node)),
-            node,
+            kv: KvClient::new(channel(nodes[at])),
+            nodes,
+            at,
+            moves_from,
         }
+    }
+
+    fn move_on(&mut self) {
+        self.at = (self.at + 1) % self.nodes.len();
+        self.kv = KvClient::new(channel(self.nodes[self.at]));
     }
 
     async fn put(&mut self, ask: &Ask) -> Answer {
@@ -111,7 +122,11 @@ impl<R: Runtime> Client for EtcdClient<R> {
                 "txn" => self.txn(ask).await,
                 other => Answer::failed(format!("this client knows put, get and txn, not {other}")),
             };
-            answer.from_node(self.node.to_string())
+            let answer = answer.from_node(self.nodes[self.at].to_string());
+            if answer.outcome == Outcome::Failed && R::now() >= self.moves_from {
+                self.move_on();
+            }
+            answer
         })
     }
 }

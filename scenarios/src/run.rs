@@ -296,13 +296,16 @@ fn ask<M: Simulator>(
     };
     async move {
         let runtime = Ticking::<Simulated<M::Substrate>>::new();
+        let overtime = runtime.started + time;
         let mut clients = move |process: Process| -> Box<dyn Client> {
             let number = match process {
                 Process::Client(number) => number as usize,
                 Process::Nemesis => 0,
             };
             Box::new(EtcdClient::<Simulated<M::Substrate>>::of(
-                nodes[number % nodes.len()],
+                nodes.clone(),
+                number,
+                overtime,
             ))
         };
         interpreter::run(
