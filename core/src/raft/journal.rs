@@ -81,13 +81,7 @@ pub struct Aside {
     pub marks: Vec<(NodeId, Mark)>,
 }
 
-impl Aside {
-    /// Whether there is nothing to write.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.committed.is_none() && self.marks.is_empty()
-    }
-}
+impl Aside {}
 
 /// What a log holds when it is opened.
 #[derive(Clone, Debug)]

@@ -330,15 +330,13 @@ impl<R: Runtime> Log<R> {
         }
     }
 
-    /// Writes down the committed id and what was seen of peers: in an orderly end nothing that was known is lost, or a peer that
-    /// comes back with an older disk would be believed.
+    /// Waits for all that is queued, and writes down the committed id and what was seen of peers: in an orderly end nothing that
+    /// was known is lost, or a peer that comes back with an older disk would be believed; and nothing is still being purged when
+    /// the log is opened again.
     ///
     /// # Errors
     /// When the log cannot be written any more.
     pub async fn write_aside(&self) -> io::Result<()> {
-        if self.memory().aside.is_empty() {
-            return Ok(());
-        }
         let (done, answer) = oneshot::channel();
         self.push(|memory| {
             memory.aside_due = Instant::default();
@@ -909,6 +907,11 @@ mod tests {
         assert_eq!(on_disk.marks, [(NodeId(2), mark(7))]);
         assert_eq!(on_disk.committed, Some(log_id(1, 5)));
         assert_eq!(on_disk.vote, Some(Vote::new(2, NodeId(1))));
+        // What is queued is done, though nothing rides along.
+        log.purge(log_id(1, 3)).await.unwrap();
+        log.write_aside().await.unwrap();
+        let (_, on_disk) = Journal::open(&place, Missing::Refuse).unwrap();
+        assert_eq!(on_disk.purged, Some(log_id(1, 3)));
     }
 
     /// A bit that flipped behind the first pieces is met when they have been handed out, so they were read without the rest.
