@@ -4,6 +4,7 @@
     reason = "helpers of tests: whatever is not as it must be ends the test"
 )]
 
+mod dialling;
 mod nodes;
 
 use std::path::Path;
@@ -29,7 +30,7 @@ use quorate::raft::types::Proposal;
 use quorate::runtime::tokio::TokioRuntime;
 use quorate::runtime::{Runtime as _, timeout};
 use quorate::state::{FEATURE_LEVEL, Response, command};
-use quorate::transport::{Channel, ChannelOptions, PlainDial};
+use quorate::transport::Channel;
 
 use nodes::{config, until};
 
@@ -265,16 +266,7 @@ async fn an_answer_larger_than_any_request_comes_back_through_a_follower() {
 
 /// A client of the etcd API, which sends and takes messages of any size.
 fn client_of(node: &RealNode) -> KvClient<Channel<TokioRuntime>> {
-    let options = ChannelOptions {
-        connect_timeout: Duration::from_secs(10),
-        call_timeout: Duration::from_secs(30),
-        keepalive_interval: Duration::from_secs(60),
-        keepalive_timeout: Duration::from_secs(10),
-        rest_min: Duration::from_millis(1),
-        rest_max: Duration::from_millis(100),
-    };
-    let dial = PlainDial::<TokioRuntime>::new(node.client_address());
-    KvClient::new(Channel::new(dial, options))
+    KvClient::new(dialling::channel(node.client_address()))
         .max_encoding_message_size(usize::MAX)
         .max_decoding_message_size(usize::MAX)
 }

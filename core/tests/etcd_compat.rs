@@ -25,6 +25,7 @@
     reason = "what is unwrapped outside of a test function is unwrapped for one"
 )]
 
+mod dialling;
 #[path = "etcd/local.rs"]
 #[allow(
     dead_code,
@@ -47,8 +48,9 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dialling::channel;
 use libtest_mimic::{Arguments, Failed, Trial};
-use local::{R, Served, channel};
+use local::{R, Served};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree as _;

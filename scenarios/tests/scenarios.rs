@@ -20,8 +20,8 @@ fn seeds(name: &str) -> &'static [u64] {
         "damage" => &[1, 2, 4, 5, 6, 7, 9, 10, 15, 27],
         // The history of 1 has many unknown writes in a row.
         "roles" => &[1, 5, 6, 13],
-        // With 3 a leader is told to stop, on either world.
-        "restarts" => &[1, 3],
+        // With 3 a leader is told to stop, on either world; with 9 and 46 there is trouble while it hands over.
+        "restarts" => &[1, 3, 9, 46],
         // With 4 a version that had not happened yet was added to; with 5 the first node came up over the beginning of its log,
         // in which it was the only voter, and led; with 6 a state differed; with 9 a first member is replaced.
         "rot" => &[4, 5, 6, 9],
@@ -87,6 +87,7 @@ fn drawn(name: &str) -> &'static [&'static str] {
     match name {
         "partitions" => &["cut-groups", "cut-one-way", "cut-ring", "cut-bridge"],
         "crash" => &["disk-unsynced-lost", "disk-sector-torn"],
+        "restarts" => &["buggify/leadership.hand-over"],
         _ => &[],
     }
 }

@@ -17,10 +17,10 @@ use quorate::proto::store::command::Body;
 use quorate::runtime::tokio::TokioRuntime;
 use quorate::runtime::{Listener as _, Runtime, TaskHandle as _};
 use quorate::state::{self, Durability, KeyspaceHash, ReadError, Reader, Response, State, Sweep};
-use quorate::transport::{
-    Channel, ChannelOptions, Guests, Http1, Plain, PlainDial, ServerOptions, Windows, serve,
-};
+use quorate::transport::{Channel, Guests, Http1, Plain, ServerOptions, Windows, serve};
 use tokio::sync::Semaphore;
+
+use crate::dialling::channel;
 
 pub(crate) type R = TokioRuntime;
 
@@ -233,17 +233,4 @@ impl Drop for Served {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// A client's way to whoever serves the etcd API at `address`.
-pub(crate) fn channel(address: &str) -> Channel<R> {
-    let options = ChannelOptions {
-        connect_timeout: Duration::from_secs(10),
-        call_timeout: Duration::from_secs(30),
-        keepalive_interval: Duration::from_secs(60),
-        keepalive_timeout: Duration::from_secs(10),
-        rest_min: Duration::from_millis(1),
-        rest_max: Duration::from_millis(100),
-    };
-    Channel::new(PlainDial::<R>::new(address), options)
 }

@@ -6,6 +6,8 @@
 )]
 
 mod arbitrary;
+#[path = "../dialling/mod.rs"]
+mod dialling;
 mod faults;
 mod kv;
 mod local;
