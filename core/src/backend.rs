@@ -43,11 +43,8 @@ impl<R: Runtime> Backend for Inner<R> {
     }
 
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, ReadError> {
-        self.replica()
-            .wait_recovered()
-            .await
-            .map_err(|_| closed())?;
-        let readers = self.replica().readers().await?.ok_or_else(closed)?;
+        let readers = self.replica().serving_readers().await?;
+        let readers = readers.ok_or_else(closed)?;
         let answer = if request.range_end.is_empty() {
             // A few microseconds: less than what it costs to hand it to another thread.
             readers.with(|reader| reader.range(&request))

@@ -108,6 +108,12 @@ pub struct Replica<R: Runtime> {
     running: Mutex<Option<Running<R>>>,
     /// Open from the first start on, so that reads go on while Raft is being started again.
     readers: Mutex<Option<Arc<Readers>>>,
+    /// Counts the beginnings and ends of instances.
+    turns: AtomicU64,
+    /// How far any instance has applied: a client may have been answered from that, though it was never committed.
+    reached: AtomicU64,
+    /// An instance has ended, and what it applied last is not committed.
+    unshown: AtomicBool,
     may_vote: AtomicBool,
     /// It stands for no election before its log reaches this index.
     elects_from: AtomicU64,
@@ -133,7 +139,7 @@ struct Running<R: Runtime> {
     proposer: Proposer<R>,
     barrier: Barrier<R>,
     progress: Progress,
-    /// What an earlier run knew to be committed.
+    /// What an earlier run knew to be committed, or one of this process has applied.
     recovered: u64,
 }
 
@@ -163,6 +169,9 @@ impl<R: Runtime> Replica<R> {
             slow_sync: Mutex::default(),
             running: Mutex::new(None),
             readers: Mutex::new(None),
+            turns: AtomicU64::new(0),
+            reached: AtomicU64::new(0),
+            unshown: AtomicBool::new(false),
             may_vote: AtomicBool::new(false),
             elects_from: AtomicU64::new(0),
             trouble: Mutex::new(None),
@@ -260,6 +269,30 @@ impl<R: Runtime> Replica<R> {
     pub async fn readers(&self) -> Result<Option<Arc<Readers>>, StateError> {
         self.show_applied().await?;
         Ok(self.committed())
+    }
+
+    /// The readers of the state for an answer to a client: who see what any instance of this process has applied, and what an
+    /// earlier run knew to be committed. None when that does not come about.
+    ///
+    /// What an instance applied last may be lost with it, and a reader that has passed its barrier must not be answered from
+    /// what is left (T21, T22).
+    ///
+    /// # Errors
+    /// When what is applied cannot be committed.
+    pub async fn serving_readers(&self) -> Result<Option<Arc<Readers>>, StateError> {
+        loop {
+            let turn = self.turns.load(Ordering::SeqCst);
+            if self.wait_recovered().await.is_err() {
+                return Ok(None);
+            }
+            let readers = self.readers().await?;
+            if self.unshown.load(Ordering::SeqCst) {
+                return Ok(None);
+            }
+            if self.turns.load(Ordering::SeqCst) == turn {
+                return Ok(readers);
+            }
+        }
     }
 
     /// The readers of the state, once it was opened, who see what is committed: of what the cluster knows of itself
@@ -474,7 +507,8 @@ impl<R: Runtime> Replica<R> {
         check_follows(log.purged().map_or(0, |id| id.index), &state)?;
         let readers = Arc::new(Readers::open(&self.place)?);
         let state = Arc::new(Mutex::new(state));
-        let recovered = log.committed().map_or(0, |id| id.index);
+        let known = log.committed().map_or(0, |id| id.index);
+        let recovered = known.max(self.reached.load(Ordering::SeqCst));
         let unseen = Unseen::new(Arc::clone(&state), R::worker("state-writer"));
         let (mut machine, progress) =
             Machine::new(Arc::clone(&state), unseen.clone(), log.clone(), &self.place)?;
@@ -525,6 +559,8 @@ impl<R: Runtime> Replica<R> {
             recovered,
         };
         *self.running() = Some(running);
+        self.unshown.store(false, Ordering::SeqCst);
+        self.turns.fetch_add(1, Ordering::SeqCst);
         // Not before it can be asked how far the state has to come: until then it may be older than what was read (T21, T42).
         *self.readers.lock().unwrap_or_else(PoisonError::into_inner) = Some(readers);
         self.set_trouble(None);
@@ -537,7 +573,7 @@ impl<R: Runtime> Replica<R> {
     /// Ends Raft and closes the stores.
     pub async fn stop(&self) {
         self.may_vote.store(false, Ordering::SeqCst);
-        let Some(running) = self.running().take() else {
+        let Some(running) = self.take_running() else {
             return;
         };
         if let Err(error) = running.raft.shutdown().await {
@@ -546,10 +582,26 @@ impl<R: Runtime> Replica<R> {
         if let Err(error) = running.log.write_aside().await {
             tracing::warn!(%error, "what was seen of peers since the last write is not written down");
         }
+        let applied = *running.progress.applied.borrow();
+        self.reached.fetch_max(applied, Ordering::SeqCst);
         // What is open then could not be opened again.
-        if let Err(error) = running.unseen.show().await {
-            tracing::warn!(%error, "what was applied last could not be committed; the log has it");
+        match running.unseen.show().await {
+            Ok(()) => self.unshown.store(false, Ordering::SeqCst),
+            Err(error) => {
+                tracing::warn!(%error, "what was applied last could not be committed; the log has it");
+            }
         }
+    }
+
+    /// Ends the instance's turn.
+    fn take_running(&self) -> Option<Running<R>> {
+        let mut running = self.running();
+        if running.is_some() {
+            // Before anybody finds nothing running.
+            self.unshown.store(true, Ordering::SeqCst);
+            self.turns.fetch_add(1, Ordering::SeqCst);
+        }
+        running.take()
     }
 
     /// Closes what reads, and waits for whatever else is open: a request, a snapshot that is sent or received. What has not

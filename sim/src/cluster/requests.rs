@@ -185,7 +185,7 @@ impl<M: Simulator> Cluster<'_, M> {
         let read = self.on(number, |replica| async move {
             replica.barrier()?.pass().await.ok()?;
             let response = replica
-                .readers()
+                .serving_readers()
                 .await
                 .ok()??
                 .with(|reader| reader.range(&request))
