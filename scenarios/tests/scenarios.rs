@@ -38,11 +38,11 @@ fn seeds(name: &str) -> &'static [u64] {
         // with 205506 the first member took its log up anew, at whose beginning it was the only voter; with 203000 and 203640 a
         // new leader looked for a removed member that an old state still named, with 205074 a voter asked voters of yesterday, with
         // 202809 a certificate is renewed by a clock that is ahead. With 201738 nobody is answered for long, and with 205457 a dozen
-        // revisions are owned by nobody.
+        // revisions are owned by nobody. With 401055 a reader was answered from what a failed disk had left.
         "swarm" => &[
             11, 112, 242, 260, 400, 750, 1061, 1354, 1449, 3128, 10105, 40025, 41094, 60371, 61914,
             100_016, 100_033, 100_073, 100_149, 105_106, 105_640, 105_912, 106_169, 200_172,
-            201_738, 202_809, 203_000, 203_640, 205_074, 205_457, 205_506,
+            201_738, 202_809, 203_000, 203_640, 205_074, 205_457, 205_506, 401_055,
         ],
         _ => &[1, 2],
     }
