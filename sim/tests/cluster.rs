@@ -58,7 +58,6 @@ stories![
     idle_cluster_neither_writes_nor_syncs,
     follower_that_comes_back_disturbs_no_leader,
     leadership_goes_to_no_standby_and_to_nobody_who_lags,
-    many_writes_at_once_share_their_syncs,
     write_that_nobody_confirms_is_unknown_and_one_that_nobody_takes_is_refused,
 ];
 
@@ -743,30 +742,6 @@ fn leadership_goes_to_no_standby_and_to_nobody_who_lags<M: Simulator>() {
         cluster.hand_over(leader, *lagging).expect("it is level");
         assert_eq!(cluster.leader(), Some(*lagging));
         cluster.assert_sound();
-    });
-}
-
-/// Group commit: what waits while a disk syncs is written with the next sync, together.
-fn many_writes_at_once_share_their_syncs<M: Simulator>() {
-    in_cluster::<M, _>(Seed::new(9), Options::none(3), Keep::Last(60), |cluster| {
-        let leader = cluster.leader().expect("a cluster that was formed has one");
-        let syncs = |cluster: &mut Cluster<'_, M>| -> Vec<u64> {
-            let of = |number| {
-                cluster
-                    .world()
-                    .machine(HostId::new(number))
-                    .disk()
-                    .used()
-                    .syncs
-            };
-            (1..=3).map(of).collect()
-        };
-        let before = syncs(cluster);
-        assert_eq!(cluster.put_many(leader, 300), 300);
-        for (before, after) in before.into_iter().zip(syncs(cluster)) {
-            let syncs = after - before;
-            assert!((1..=30).contains(&syncs), "{syncs} syncs for 300 writes");
-        }
     });
 }
 

@@ -969,6 +969,27 @@ mod tests {
         assert_eq!(waiting.load(Ordering::Relaxed), 0);
     }
 
+    /// Group commit: a transaction of SQLite's writes a page or two, however little is in it.
+    #[tokio::test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test looks at the file itself"
+    )]
+    async fn what_waits_together_is_written_in_one_transaction() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::new(directory.path(), None);
+        let mut log = Log::<TokioRuntime>::open(&place, Missing::Create, NodeId(1)).unwrap();
+        for index in 0..200 {
+            log.append([entry(index)], IOFlushed::noop()).await.unwrap();
+        }
+        log.save_vote(&Vote::new(1, NodeId(1))).await.unwrap();
+        let written = directory
+            .path()
+            .join(format!("{}-wal", super::super::journal::LAYOUT.file));
+        let bytes = std::fs::metadata(written).unwrap().len();
+        assert!((1..200 * 1024).contains(&bytes), "{bytes}");
+    }
+
     #[test]
     fn what_is_gone_from_the_disk_is_not_passed_over() {
         let purged = memory(Some(10));
