@@ -81,8 +81,6 @@ pub struct Aside {
     pub marks: Vec<(NodeId, Mark)>,
 }
 
-impl Aside {}
-
 /// What a log holds when it is opened.
 #[derive(Clone, Debug)]
 pub struct Contents {

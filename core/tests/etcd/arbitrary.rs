@@ -206,8 +206,9 @@ fn damaged() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     (select(CALLS.to_vec()), bytes, changes, cut, any::<bool>()).prop_map(
         |(call, mut bytes, changes, cut, twice)| {
             for (place, value) in changes {
-                if let Some(byte) = bytes.get_mut(place.index(usize::MAX) % 4096) {
-                    *byte = value;
+                if !bytes.is_empty() {
+                    let place = place.index(bytes.len());
+                    bytes[place] = value;
                 }
             }
             if let Some(cut) = cut.filter(|_| !bytes.is_empty()) {
