@@ -48,6 +48,7 @@ pub mod machine;
 pub mod madsim;
 pub mod net;
 pub mod options;
+pub mod outages;
 pub mod prelude;
 pub mod runtime;
 pub mod seed;

@@ -38,6 +38,8 @@ pub struct Machine {
     jitter: Mutex<SmallRng>,
     secrets: Mutex<SmallRng>,
     gate: Mutex<Gate>,
+    /// What the gate says, for whoever only wants to pass.
+    paused: AtomicBool,
     panics: Mutex<Vec<String>>,
     witness: Witness,
     points: Mutex<Points>,
@@ -46,7 +48,6 @@ pub struct Machine {
 /// Holds the tasks of a paused machine back.
 #[derive(Default)]
 struct Gate {
-    paused: bool,
     /// How often it was.
     pauses: u64,
     waiting: BTreeMap<u64, Waker>,
@@ -74,6 +75,7 @@ impl Machine {
             jitter: Mutex::new(seed.labelled("jitter").rng()),
             secrets: Mutex::new(seed.labelled("secrets").rng()),
             gate: Mutex::new(Gate::default()),
+            paused: AtomicBool::new(false),
             panics: Mutex::new(Vec::new()),
             witness,
             points: Mutex::new(Points::new(seed.labelled("points"))),
@@ -105,9 +107,8 @@ impl Machine {
 
     /// Stops polling its tasks. Its clocks run on and its kernel goes on receiving.
     pub fn pause(&self) {
-        let mut gate = guard(&self.gate);
-        gate.paused = true;
-        gate.pauses += 1;
+        self.paused.store(true, Ordering::SeqCst);
+        guard(&self.gate).pauses += 1;
     }
 
     /// How often it was paused: the number of the last time.
@@ -118,9 +119,8 @@ impl Machine {
 
     /// Polls its tasks again.
     pub fn resume(&self) {
-        let mut gate = guard(&self.gate);
-        gate.paused = false;
-        std::mem::take(&mut gate.waiting)
+        self.paused.store(false, Ordering::SeqCst);
+        std::mem::take(&mut guard(&self.gate).waiting)
             .into_values()
             .for_each(Waker::wake);
     }
@@ -128,7 +128,7 @@ impl Machine {
     /// Whether it is paused.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        guard(&self.gate).paused
+        self.paused.load(Ordering::SeqCst)
     }
 
     /// What tasks on it panicked with, all lives together.
@@ -195,11 +195,12 @@ impl Machine {
 
     /// Whether `task` has to wait, with the waker that is then called.
     fn holds_back(&self, task: u64, context: &Context<'_>) -> bool {
-        let mut gate = guard(&self.gate);
-        if gate.paused {
-            gate.waiting.insert(task, context.waker().clone());
+        let paused = self.is_paused();
+        if paused {
+            let waker = context.waker().clone();
+            guard(&self.gate).waiting.insert(task, waker);
         }
-        gate.paused
+        paused
     }
 
     fn next_task(&self) -> u64 {
@@ -308,6 +309,11 @@ pub(crate) fn current() -> Option<Arc<Life>> {
     CURRENT.with_borrow(Clone::clone)
 }
 
+/// What `read` finds at the life whose task is being polled. It must not change which that is.
+pub(crate) fn with_current<T>(read: impl FnOnce(&Life) -> T) -> Option<T> {
+    CURRENT.with_borrow(|life| life.as_deref().map(read))
+}
+
 /// Makes `life` the current one until the answer is dropped.
 fn enter(life: &Arc<Life>) -> Entered {
     Entered(CURRENT.replace(Some(Arc::clone(life))))
@@ -329,6 +335,13 @@ pub(crate) struct Abort {
 }
 
 impl Abort {
+    fn remember(&self, waker: &Waker) {
+        let mut known = guard(&self.waker);
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+
     pub(crate) fn ask(&self) {
         self.asked.store(true, Ordering::SeqCst);
         if let Some(waker) = guard(&self.waker).take() {
@@ -403,7 +416,7 @@ impl<F: Future + Send + 'static> Future for Ambient<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        *guard(&this.abort.waker) = Some(context.waker().clone());
+        this.abort.remember(context.waker());
         // The world drops it; until then it does nothing, as a machine without power.
         if this.life.is_over() {
             return Poll::Pending;

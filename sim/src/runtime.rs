@@ -17,7 +17,7 @@ use crate::buggify::Stumble;
 use crate::clock::MachineClock;
 use crate::disk::Mount;
 use crate::host::HostId;
-use crate::machine::{Abort, Ambient, Ends, Life, current};
+use crate::machine::{Abort, Ambient, Ends, Life, current, with_current};
 use crate::net::{Linked, Network};
 use crate::substrate::Substrate;
 
@@ -46,12 +46,12 @@ impl<S: Substrate> Runtime for Simulated<S> {
     /// In the destructor of something that outlived its machine there is no clock to ask: then the world's.
     fn now() -> Instant {
         let right = || MachineClock::new().now(S::elapsed());
-        current().map_or_else(right, |life| life.machine.clock().now(S::elapsed()))
+        with_current(|life| life.machine.clock().now(S::elapsed())).unwrap_or_else(right)
     }
 
     fn wall() -> WallTime {
         let right = || MachineClock::new().wall(S::elapsed());
-        current().map_or_else(right, |life| life.machine.clock().wall(S::elapsed()))
+        with_current(|life| life.machine.clock().wall(S::elapsed())).unwrap_or_else(right)
     }
 
     fn sleep(duration: Duration) -> SimulatedSleep<S> {

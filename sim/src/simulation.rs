@@ -15,6 +15,7 @@ use crate::host::HostId;
 use crate::invariants::Witness;
 use crate::machine::{Ambient, Life, Machine};
 use crate::net::{Network, Rule, RuleId};
+use crate::outages::Outages;
 use crate::runtime::Simulated;
 use crate::seed::Seed;
 use crate::simulator::{MachineFuture, Simulator, Software};
@@ -62,6 +63,7 @@ pub struct Simulation<M: Simulator> {
     trace: Trace,
     witness: Witness,
     network: Network,
+    outages: Outages,
     slots: BTreeMap<HostId, Slot>,
     agenda: BTreeMap<(Duration, u64), Later>,
     planned: u64,
@@ -121,6 +123,7 @@ impl<M: Simulator> Simulation<M> {
             trace,
             witness: Witness::new(),
             network,
+            outages: Outages::default(),
             slots: BTreeMap::new(),
             agenda: BTreeMap::new(),
             planned: 0,
@@ -173,6 +176,7 @@ impl<M: Simulator> Simulation<M> {
             self.trace.clone(),
             self.witness.clone(),
         );
+        machine.disk().set_outages(self.outages.clone());
         let clocked = Arc::downgrade(&machine);
         machine.disk().set_clock(Arc::new(move || {
             let wall = |machine: Arc<Machine>| machine.clock().wall(M::Substrate::elapsed());
@@ -747,9 +751,7 @@ impl<M: Simulator> SimulatedTime for Simulation<M> {
             self.keep_appointments();
             let next = self.agenda.keys().next().map(|(due, _)| *due);
             let until = next.map_or(target, |due| due.min(target));
-            let slots = &self.slots;
-            self.simulator
-                .run(until, || slots.values().any(Slot::has_lost_power));
+            self.simulator.run(until, &self.outages);
             self.notice_power_losses();
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::host::HostId;
+use crate::outages::Outages;
 use crate::seed::Seed;
 use crate::substrate::Substrate;
 
@@ -37,13 +38,10 @@ pub trait Simulator: Sized + 'static {
     /// Lets time go on a little.
     fn step(&mut self);
 
-    /// Lets time go on, at least a little, until the world has run for so long or `stop` says so. It is asked after every step.
-    fn run(&mut self, until: Duration, mut stop: impl FnMut() -> bool) {
-        loop {
+    /// Lets time go on until the world has run for so long or a machine's power went.
+    fn run(&mut self, until: Duration, outages: &Outages) {
+        while self.elapsed() < until && !outages.take() {
             self.step();
-            if self.elapsed() >= until || stop() {
-                return;
-            }
         }
     }
 

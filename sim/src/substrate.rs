@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::hash::Hash;
 use std::io;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,6 +13,9 @@ use crate::host::HostId;
 
 /// Simulated time.
 pub trait Time: 'static {
+    /// Whether a stream may be polled by somebody who runs on another machine than its owner.
+    const POLLS_ANYWHERE: bool;
+
     /// A wait in progress.
     type Wait: Future<Output = ()> + Send + 'static;
 
@@ -20,6 +24,11 @@ pub trait Time: 'static {
 
     /// Completes after `duration`.
     fn wait(duration: Duration) -> Self::Wait;
+
+    /// Wakes somebody after `duration`, or before: who is woken looks again and waits for the rest.
+    fn wake_after(_duration: Duration, waker: &Waker) {
+        waker.wake_by_ref();
+    }
 }
 
 /// A simulator, below the faults.

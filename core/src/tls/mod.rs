@@ -12,6 +12,7 @@
 //! | `validity.rs` | from when until when, and when to renew |
 //! | `peer.rs` | whether a peer with this identity is welcome: pure |
 //! | `verifier.rs` | the same as rustls asks for it, chains and signatures included |
+//! | `once.rs` | signatures under certificates, each verified once |
 //! | `pem.rs` | keys and certificates as text |
 //! | `provider.rs` | rustls on the runtime's clock and randomness; one curve, one kind of signature |
 //! | `config.rs` | the configurations: between peers (both sides), towards strangers, as a stranger, towards clients |
@@ -37,6 +38,7 @@ pub mod config;
 pub mod doors;
 pub mod key;
 pub mod name;
+pub mod once;
 pub mod peer;
 pub mod pem;
 pub mod provider;

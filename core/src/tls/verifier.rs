@@ -16,6 +16,7 @@ use rustls::{
 
 use super::key::KeyHash;
 use super::name::{PeerIdentity, client_uri, is_node_dns, public_key, uris};
+use super::once::ed25519_once;
 use super::peer::{PeerRefusal, judge, judge_member};
 use crate::join::{MemberView, SharedView};
 
@@ -24,6 +25,8 @@ use crate::join::{MemberView, SharedView};
 pub struct PeerVerifier {
     view: SharedView,
     crypto: Arc<CryptoProvider>,
+    /// For certificates, which are shown again and again.
+    issued: Arc<CryptoProvider>,
 }
 
 /// Verifies clients of the etcd API: certificates issued to clients, and nodes.
@@ -45,7 +48,15 @@ impl PeerVerifier {
     /// Judges by the newest view at the time of each handshake.
     #[must_use]
     pub fn new(view: SharedView, crypto: Arc<CryptoProvider>) -> Self {
-        Self { view, crypto }
+        let issued = CryptoProvider {
+            signature_verification_algorithms: ed25519_once(),
+            ..CryptoProvider::clone(&crypto)
+        };
+        Self {
+            view,
+            crypto,
+            issued: Arc::new(issued),
+        }
     }
 
     fn check_client_chain(
@@ -55,7 +66,7 @@ impl PeerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        WebPkiClientVerifier::builder_with_provider(roots(&view.trusted)?, Arc::clone(&self.crypto))
+        WebPkiClientVerifier::builder_with_provider(roots(&view.trusted)?, Arc::clone(&self.issued))
             .build()
             .map_err(other)?
             .verify_client_cert(end_entity, intermediates, now)
@@ -148,7 +159,7 @@ impl ServerCertVerifier for PeerVerifier {
         let view = self.view.get();
         let verified = WebPkiServerVerifier::builder_with_provider(
             roots(&view.trusted)?,
-            Arc::clone(&self.crypto),
+            Arc::clone(&self.issued),
         )
         .build()
         .map_err(other)?

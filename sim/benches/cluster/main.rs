@@ -46,6 +46,9 @@ use quorate_sim::world::{Outcome, SimulatedTime, World};
 
 use crate::records::RecordCost;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Set for a process that only measures its own memory, to the world that it shall have.
 const MEMORY_OF: &str = "QUORATE_SIM_MEMORY_OF";
 /// Writes that are under way at once, through one node after the other.

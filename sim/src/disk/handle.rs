@@ -200,7 +200,7 @@ impl Handle {
             if let Some(file) = state.image.file_mut(self.inode) {
                 file.open -= 1;
             }
-            if self.mode.temporary && state.powered {
+            if self.mode.temporary && state.power.is_on() {
                 state.image.remove(&self.path);
             }
         }

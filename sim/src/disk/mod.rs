@@ -34,6 +34,7 @@ mod files;
 mod handle;
 mod image;
 mod lock;
+mod power;
 mod state;
 mod vfs;
 
@@ -50,8 +51,10 @@ pub use self::state::{DiskUse, WallClock};
 pub(crate) use self::vfs::seed_sqlite;
 
 use self::faults::Condition;
+use self::power::Power;
 use self::state::State;
 use self::vfs::Registration;
+use crate::outages::Outages;
 use crate::seed::Seed;
 use crate::sync::guard;
 
@@ -63,6 +66,7 @@ pub struct Disk {
 
 struct Inner {
     state: Mutex<State>,
+    power: Arc<Power>,
     registration: Registration,
 }
 
@@ -73,8 +77,10 @@ impl Disk {
         // SQLite's list of file systems belongs to the process, in which many simulations may run at once.
         static DISKS: AtomicU64 = AtomicU64::new(0);
         let name = format!("quorate-sim-{}", DISKS.fetch_add(1, Ordering::Relaxed));
+        let state = State::new(seed);
         let inner = Arc::new_cyclic(|weak| Inner {
-            state: Mutex::new(State::new(seed)),
+            power: Arc::clone(&state.power),
+            state: Mutex::new(state),
             registration: Registration::new(&name, weak.clone()),
         });
         Self { inner }
@@ -95,6 +101,11 @@ impl Disk {
     /// Gives SQLite's `now` the clock of the node.
     pub fn set_clock(&self, clock: WallClock) {
         guard(&self.inner.state).clock = Some(clock);
+    }
+
+    /// Says where it is told when the power goes.
+    pub(crate) fn set_outages(&self, outages: Outages) {
+        self.inner.power.set_outages(outages);
     }
 
     /// Something goes wrong, beside what is wrong already.
@@ -147,7 +158,7 @@ impl Disk {
     /// Whether the power is on.
     #[must_use]
     pub fn is_powered(&self) -> bool {
-        guard(&self.inner.state).powered
+        self.inner.power.is_on()
     }
 
     /// Turns the power on again, after cutting it if it was on, over what survived in this mode.
@@ -158,7 +169,7 @@ impl Disk {
     /// The process died and the machine did not: nothing written is lost, and only locks and handles are gone.
     pub fn end_process(&self) {
         let mut state = guard(&self.inner.state);
-        if state.powered {
+        if state.power.is_on() {
             state.image.close_all();
             state.begin_life();
         }

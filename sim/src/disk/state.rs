@@ -13,6 +13,7 @@ use rand::rngs::SmallRng;
 use super::faults::{Condition, CrashMode, DiskFault, DiskFaults, DiskSpeed, Fired, Rate};
 use super::image::{Image, Inode, Landing, SECTOR};
 use super::lock::{FileLocks, WalIndex};
+use super::power::Power;
 use crate::seed::Seed;
 
 /// Which life of its node a handle belongs to. A simulator may drop a killed node's tasks after the node was started
@@ -68,7 +69,7 @@ pub type WallClock = Arc<dyn Fn() -> Duration + Send + Sync>;
 pub(super) struct State {
     pub(super) image: Image,
     pub(super) generation: Generation,
-    pub(super) powered: bool,
+    pub(super) power: Arc<Power>,
     /// Writes, syncs and name changes left until the power goes.
     pub(super) fuse: Option<u64>,
     pub(super) condition: Condition,
@@ -97,7 +98,7 @@ impl State {
         Self {
             image: Image::default(),
             generation: Generation(0),
-            powered: true,
+            power: Arc::default(),
             fuse: None,
             condition: Condition::good(),
             faults: DiskFaults::none(),
@@ -136,7 +137,7 @@ impl State {
 
     /// Whether this life of the node may still use the disk.
     pub(super) fn alive(&self, generation: Generation) -> Result<(), Failure> {
-        if self.powered && self.generation == generation {
+        if self.power.is_on() && self.generation == generation {
             Ok(())
         } else {
             Err(Failure::Dead)
@@ -204,8 +205,7 @@ impl State {
 
     /// The power goes: from here on every operation fails, so that no destructor of the dying node writes.
     pub(super) fn cut(&mut self) {
-        if self.powered {
-            self.powered = false;
+        if self.power.cut() {
             self.fuse = None;
             self.count(DiskFault::PowerCut);
         }
@@ -225,7 +225,7 @@ impl State {
     /// A new life: former handles are dead, locks and shared memory are gone, the power is on.
     pub(super) fn begin_life(&mut self) {
         self.generation = Generation(self.generation.0 + 1);
-        self.powered = true;
+        self.power.restore();
         self.fuse = None;
         self.owed = Duration::ZERO;
         self.file_locks.clear();

@@ -47,6 +47,7 @@ impl Future for Wait {
 }
 
 impl Time for Madsim {
+    const POLLS_ANYWHERE: bool = true;
     type Wait = Wait;
 
     fn elapsed() -> Duration {
@@ -60,6 +61,15 @@ impl Time for Madsim {
         Wait {
             sleep: madsim::time::sleep(duration),
             asked: None,
+        }
+    }
+
+    /// A timer that was asked for goes off also when nobody waits for it any more.
+    fn wake_after(duration: Duration, waker: &Waker) {
+        let mut sleep = madsim::time::sleep(duration);
+        let mut context = Context::from_waker(waker);
+        if Pin::new(&mut sleep).poll(&mut context).is_ready() {
+            waker.wake_by_ref();
         }
     }
 }

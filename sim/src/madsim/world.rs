@@ -1,13 +1,18 @@
 //! Machines under madsim.
 
 use std::collections::BTreeMap;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use madsim::runtime::Runtime;
 use madsim::task::NodeId;
 
 use super::Madsim;
+use super::substrate::Wait;
 use crate::host::HostId;
+use crate::outages::Outages;
 use crate::seed::Seed;
 use crate::simulator::{Simulator, Software};
 use crate::substrate::Time;
@@ -66,26 +71,26 @@ impl Simulator for MadsimWorld {
     }
 
     fn step(&mut self) {
-        self.run(self.elapsed, || true);
+        self.run(self.elapsed + TICK, &Outages::default());
     }
 
-    /// All of it is one task of madsim's, which remembers for good that each has been.
-    fn run(&mut self, until: Duration, mut stop: impl FnMut() -> bool) {
-        let (mut elapsed, mut forgotten) = (self.elapsed, self.forgotten);
+    /// All of it is one task of madsim's, which remembers for good that each has been. It sleeps to the end: looking around every
+    /// few milliseconds would cost as much as a node.
+    fn run(&mut self, until: Duration, outages: &Outages) {
+        let (mut forgotten, outages) = (self.forgotten, outages.clone());
         let metrics = self.runtime.handle().metrics();
         (self.elapsed, self.forgotten) = self.runtime.block_on(async move {
             loop {
-                let left = (elapsed + TICK).saturating_sub(Madsim::elapsed());
-                if !left.is_zero() {
-                    Madsim::wait(left).await;
-                }
-                elapsed = Madsim::elapsed();
+                let next = until.min(forgotten + FORGET_EVERY);
+                let left = next.saturating_sub(Madsim::elapsed());
+                let outage = is_cut_short(&outages, Madsim::wait(left)).await;
+                let elapsed = Madsim::elapsed();
                 if elapsed >= forgotten + FORGET_EVERY {
                     // Counting the tasks of the machines forgets those that have ended.
                     let _ = metrics.num_tasks();
                     forgotten = elapsed;
                 }
-                if elapsed >= until || stop() {
+                if outage || elapsed >= until {
                     return (elapsed, forgotten);
                 }
             }
@@ -95,4 +100,14 @@ impl Simulator for MadsimWorld {
     fn elapsed(&self) -> Duration {
         self.elapsed
     }
+}
+
+/// Waits; answers whether a machine's power went before it was over.
+async fn is_cut_short(outages: &Outages, wait: Wait) -> bool {
+    let mut wait = pin!(wait);
+    poll_fn(|context| match outages.poll(context) {
+        Poll::Ready(()) => Poll::Ready(true),
+        Poll::Pending => wait.as_mut().poll(context).map(|()| false),
+    })
+    .await
 }

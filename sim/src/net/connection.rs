@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ use crate::host::HostId;
 
 /// How many bytes may be on their way before a writer has to wait: what the buffers of two kernels hold.
 pub(super) const WINDOW: usize = 256 * 1024;
+
+/// Wakes somebody after a while, or before.
+pub(super) type WakeAfter = fn(Duration, &Waker);
 
 /// One end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,9 +73,23 @@ struct Flow {
     end_due: Option<Duration>,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// When the reader will be woken without having asked.
+    called: Option<Duration>,
 }
 
 impl Flow {
+    /// Has the reader woken when bytes are due, unless it will be woken for others before.
+    fn call_reader(&mut self, now: Duration, due: Duration, wake_after: WakeAfter) {
+        if due <= now {
+            return self.wake_reader();
+        }
+        let is_called = self.called.is_some_and(|at| now < at && at <= due);
+        if let Some(reader) = self.reader.as_ref().filter(|_| !is_called) {
+            self.called = Some(due);
+            wake_after(due - now, reader);
+        }
+    }
+
     fn wake_reader(&mut self) {
         if let Some(waker) = self.reader.take() {
             waker.wake();
@@ -87,13 +104,17 @@ impl Flow {
 }
 
 /// A connection between two machines.
-#[derive(Debug)]
 pub(super) struct Connection {
     /// In the order of making: whoever goes through connections or wakes their readers does so by this number.
     id: u64,
     hosts: [HostId; 2],
     state: Mutex<State>,
+    /// How a writer has that taken from below which it wrote, for the side that is to read it.
+    fetches: [OnceLock<Fetch>; 2],
 }
+
+/// Takes what is below a side.
+pub(super) type Fetch = Box<dyn Fn() + Send + Sync>;
 
 #[derive(Debug)]
 struct State {
@@ -131,6 +152,19 @@ impl Connection {
             id,
             hosts: [dialler, acceptor],
             state: Mutex::new(state),
+            fetches: [OnceLock::new(), OnceLock::new()],
+        }
+    }
+
+    /// Says how it is fetched what is below `side`; for its first stream, and there is no other.
+    pub(super) fn set_fetch(&self, side: Side, fetch: Fetch) {
+        let _ = self.fetches[side.index()].set(fetch);
+    }
+
+    /// Fetches what is below `side`, if anybody but itself may.
+    pub(super) fn fetch(&self, side: Side) {
+        if let Some(fetch) = self.fetches[side.index()].get() {
+            fetch();
         }
     }
 
@@ -246,6 +280,7 @@ impl Connection {
         now: Duration,
         verdict: Verdict,
         answers: bool,
+        wake_after: WakeAfter,
     ) {
         let mut state = self.state();
         if state.silent {
@@ -282,7 +317,7 @@ impl Connection {
             bytes,
             due: flow.last_due,
         });
-        flow.wake_reader();
+        flow.call_reader(now, flow.last_due, wake_after);
     }
 
     /// `side` says that it will write no more.

@@ -26,7 +26,7 @@ use rand::rngs::SmallRng;
 pub use self::rule::{Effect, Hosts, Rule, RuleId, Rules, Verdict, bridge, groups, majority_ring};
 pub use self::stream::Linked;
 
-use self::connection::{Connection, Side};
+use self::connection::{Connection, Side, WakeAfter};
 use crate::disk::Disk;
 use crate::host::HostId;
 use crate::seed::Seed;
@@ -269,7 +269,14 @@ impl Network {
         blocked
     }
 
-    fn written(&self, connection: &Connection, side: Side, bytes: usize, now: Duration) {
+    fn written(
+        &self,
+        connection: &Connection,
+        side: Side,
+        bytes: usize,
+        now: Duration,
+        wake_after: WakeAfter,
+    ) {
         let (from, to) = (connection.host(side), connection.host(side.peer()));
         let mut inner = self.lock();
         inner.carried.messages += 1;
@@ -282,7 +289,7 @@ impl Network {
         let reachable = !rules.is_blocked(from, to) && !rules.is_blocked(to, from);
         drop(inner);
         let answers = reachable && !self.is_dark(to);
-        connection.written(side, bytes, now, verdict, answers);
+        connection.written(side, bytes, now, verdict, answers, wake_after);
     }
 
     fn shut(&self, connection: &Connection, side: Side, now: Duration) {

@@ -138,6 +138,11 @@ impl Rule {
         vec![rule(one, other), rule(other, one)]
     }
 
+    /// Whether nothing passes, now or ever again.
+    fn cuts(&self) -> bool {
+        matches!(self.effect, Effect::Block | Effect::Forget)
+    }
+
     fn covers(&self, from: HostId, to: HostId) -> bool {
         // A machine reaches itself without a network.
         from != to && self.from.include(from) && self.to.include(to)
@@ -222,6 +227,8 @@ pub struct Rules {
     rules: BTreeMap<RuleId, Rule>,
     /// Those that only give links their speed: no fault, never counted, and no heal takes them back.
     speeds: BTreeSet<RuleId>,
+    /// How many of them let nothing pass: mostly none, and that is asked with every message.
+    cuts: usize,
     struck: BTreeMap<&'static str, u64>,
     next: u64,
 }
@@ -230,6 +237,7 @@ impl Rules {
     /// Adds a rule.
     pub fn add(&mut self, rule: Rule) -> RuleId {
         self.next += 1;
+        self.cuts += usize::from(rule.cuts());
         self.rules.insert(RuleId(self.next), rule);
         RuleId(self.next)
     }
@@ -248,13 +256,16 @@ impl Rules {
 
     /// Takes a rule back.
     pub fn remove(&mut self, id: RuleId) {
-        self.rules.remove(&id);
+        if let Some(rule) = self.rules.remove(&id) {
+            self.cuts -= usize::from(rule.cuts());
+        }
     }
 
     /// Takes all rules back, but for those that only give links their speed.
     pub fn heal(&mut self) {
         let speeds = &self.speeds;
         self.rules.retain(|id, _| speeds.contains(id));
+        self.cuts = self.rules.values().filter(|rule| rule.cuts()).count();
     }
 
     fn effects(&self, from: HostId, to: HostId) -> impl Iterator<Item = Effect> {
@@ -267,7 +278,7 @@ impl Rules {
     /// Whether nothing passes from one machine to another just now.
     #[must_use]
     pub fn is_blocked(&self, from: HostId, to: HostId) -> bool {
-        self.effects(from, to).any(|effect| effect == Effect::Block)
+        self.cuts > 0 && self.effects(from, to).any(|effect| effect == Effect::Block)
     }
 
     /// Whether a connection that is asked for now is refused.
@@ -284,8 +295,10 @@ impl Rules {
     /// Whether connections that exist are forgotten.
     #[must_use]
     pub fn is_forgotten(&self, from: HostId, to: HostId) -> bool {
-        self.effects(from, to)
-            .any(|effect| effect == Effect::Forget)
+        self.cuts > 0
+            && self
+                .effects(from, to)
+                .any(|effect| effect == Effect::Forget)
     }
 
     /// What becomes of a message that is sent now. That a link is blocked is asked at the other end, when it arrives.

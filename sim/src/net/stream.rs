@@ -1,8 +1,8 @@
 //! A stream with the faults of its link: [`Linked`], over any stream without.
 //!
 //! The bytes travel through the plain stream below, so that each simulator's network takes part; *when* they may be read
-//! is decided here. A reader takes from below whatever is there, which also keeps the simulators' own buffers short, and
-//! hands it on when it is due and the link is open.
+//! is decided here. What is below is taken from there early, which also keeps the simulators' own buffers short; a reader is woken
+//! when bytes are due, and not to find out that they are on their way: a poll of a connection costs as much as a message.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -28,20 +28,24 @@ thread_local! {
 
 /// One end of a connection with the faults of its link.
 pub struct Linked<S, T: Time> {
-    below: S,
     network: Network,
     connection: Arc<Connection>,
     side: Side,
-    /// Bytes from below that are not due, or that nobody has asked for.
-    arrived: VecDeque<u8>,
+    inbox: Arc<Inbox<S>>,
     wait: Option<(Duration, Pin<Box<T::Wait>>)>,
+}
+
+/// The stream below, and the bytes from it that are not due, or that nobody has asked for.
+struct Inbox<S> {
+    stream: Mutex<S>,
+    arrived: Mutex<VecDeque<u8>>,
     bell: Arc<Bell>,
 }
 
 /// Rings when there is something below, so that nobody needs to look there in vain.
 struct Bell {
     rung: AtomicBool,
-    /// Who read last.
+    /// Who waits for bytes that are due already.
     reader: Mutex<Option<Waker>>,
 }
 
@@ -59,15 +63,11 @@ impl Wake for Bell {
     }
 }
 
-impl<S, T: Time> Linked<S, T> {
-    pub(super) fn new(below: S, network: Network, connection: Arc<Connection>, side: Side) -> Self {
+impl<S: AsyncRead + Unpin> Inbox<S> {
+    fn new(stream: S) -> Self {
         Self {
-            below,
-            network,
-            connection,
-            side,
-            arrived: VecDeque::new(),
-            wait: None,
+            stream: Mutex::new(stream),
+            arrived: Mutex::default(),
             bell: Arc::new(Bell {
                 // Nobody has looked yet.
                 rung: AtomicBool::new(true),
@@ -76,6 +76,46 @@ impl<S, T: Time> Linked<S, T> {
         }
     }
 
+    /// Takes what is there from below. That the stream below has ended says nothing: what the peer's end means is
+    /// decided by the connection.
+    fn fetch(&self) {
+        if !self.bell.rung.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let waker = Waker::from(Arc::clone(&self.bell));
+        let mut context = Context::from_waker(&waker);
+        let (mut stream, mut arrived) = (guard(&self.stream), guard(&self.arrived));
+        SCRATCH.with_borrow_mut(|scratch| {
+            loop {
+                let mut buffer = ReadBuf::new(scratch);
+                match Pin::new(&mut *stream).poll_read(&mut context, &mut buffer) {
+                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                        arrived.extend(buffer.filled());
+                    }
+                    Poll::Ready(_) | Poll::Pending => return,
+                }
+            }
+        });
+    }
+
+    /// Hands on up to `length` bytes, all of which are due, as far as they are there; whoever finds none is woken when they are.
+    fn hand_on(&self, length: usize, buffer: &mut ReadBuf<'_>, context: &Context<'_>) -> usize {
+        let take = |buffer: &mut ReadBuf<'_>| take(&mut guard(&self.arrived), buffer, length);
+        let taken = take(buffer);
+        if taken > 0 {
+            return taken;
+        }
+        *guard(&self.bell.reader) = Some(context.waker().clone());
+        self.fetch();
+        let taken = take(buffer);
+        if taken > 0 {
+            *guard(&self.bell.reader) = None;
+        }
+        taken
+    }
+}
+
+impl<S, T: Time> Linked<S, T> {
     /// Waits for `due`.
     fn poll_until(&mut self, due: Duration, context: &mut Context<'_>) -> Poll<()> {
         if self.wait.as_ref().is_none_or(|(until, _)| *until != due) {
@@ -90,27 +130,25 @@ impl<S, T: Time> Linked<S, T> {
     }
 }
 
-impl<S: AsyncRead + Unpin, T: Time> Linked<S, T> {
-    /// Takes what is there from below. That the stream below has ended says nothing: what the peer's end means is
-    /// decided by the connection.
-    fn pull(&mut self, context: &Context<'_>) {
-        *guard(&self.bell.reader) = Some(context.waker().clone());
-        if !self.bell.rung.swap(false, Ordering::Relaxed) {
-            return;
-        }
-        let waker = Waker::from(Arc::clone(&self.bell));
-        let mut context = Context::from_waker(&waker);
-        SCRATCH.with_borrow_mut(|scratch| {
-            loop {
-                let mut buffer = ReadBuf::new(scratch);
-                match Pin::new(&mut self.below).poll_read(&mut context, &mut buffer) {
-                    Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                        self.arrived.extend(buffer.filled());
-                    }
-                    Poll::Ready(_) | Poll::Pending => return,
+impl<S: AsyncRead + Send + Unpin + 'static, T: Time> Linked<S, T> {
+    pub(super) fn new(below: S, network: Network, connection: Arc<Connection>, side: Side) -> Self {
+        let inbox = Arc::new(Inbox::new(below));
+        if T::POLLS_ANYWHERE {
+            let inbox = Arc::downgrade(&inbox);
+            let fetch = move || {
+                if let Some(inbox) = inbox.upgrade() {
+                    inbox.fetch();
                 }
-            }
-        });
+            };
+            connection.set_fetch(side, Box::new(fetch));
+        }
+        Self {
+            network,
+            connection,
+            side,
+            inbox,
+            wait: None,
+        }
     }
 }
 
@@ -122,7 +160,6 @@ impl<S: AsyncRead + Unpin, T: Time> AsyncRead for Linked<S, T> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
-            this.pull(context);
             let waker = context.waker();
             if this
                 .network
@@ -134,14 +171,16 @@ impl<S: AsyncRead + Unpin, T: Time> AsyncRead for Linked<S, T> {
             match this.connection.readable(this.side, now, waker)? {
                 Readable::End => return Poll::Ready(Ok(())),
                 Readable::Nothing => return Poll::Pending,
-                Readable::NotBefore(due) => ready!(this.poll_until(due, context)),
+                Readable::NotBefore(due) => {
+                    this.inbox.fetch();
+                    ready!(this.poll_until(due, context));
+                }
                 Readable::Bytes(due) => {
-                    let length = due.min(this.arrived.len()).min(buffer.remaining());
-                    // They are due and still below: `pull` has left a waker there.
+                    let length = this.inbox.hand_on(due, buffer, context);
+                    // They are due and still below, where the bell is left.
                     if length == 0 {
                         return Poll::Pending;
                     }
-                    take(&mut this.arrived, buffer, length);
                     this.connection.taken(this.side, length);
                     let (from, to) = (
                         this.connection.host(this.side.peer()),
@@ -160,12 +199,15 @@ impl<S: AsyncRead + Unpin, T: Time> AsyncRead for Linked<S, T> {
     }
 }
 
-fn take(arrived: &mut VecDeque<u8>, buffer: &mut ReadBuf<'_>, length: usize) {
+/// Moves up to `length` bytes into the room that `buffer` has; answers how many.
+fn take(arrived: &mut VecDeque<u8>, buffer: &mut ReadBuf<'_>, length: usize) -> usize {
+    let length = length.min(arrived.len()).min(buffer.remaining());
     let (front, back) = arrived.as_slices();
     let first = front.len().min(length);
     buffer.put_slice(&front[..first]);
     buffer.put_slice(&back[..length - first]);
     arrived.drain(..length);
+    length
 }
 
 impl<S: AsyncWrite + Unpin, T: Time> AsyncWrite for Linked<S, T> {
@@ -192,7 +234,7 @@ impl<S: AsyncWrite + Unpin, T: Time> AsyncWrite for Linked<S, T> {
         let bytes = &bytes[..bytes.len().min(room)];
         let length = if this.connection.is_heard(this.side) {
             // Below, a peer that ended may be an error before its end is due here: then nobody reads, and it is no news.
-            match Pin::new(&mut this.below).poll_write(context, bytes) {
+            match Pin::new(&mut *guard(&this.inbox.stream)).poll_write(context, bytes) {
                 Poll::Ready(written) => written.unwrap_or(bytes.len()),
                 Poll::Pending => return Poll::Pending,
             }
@@ -200,9 +242,10 @@ impl<S: AsyncWrite + Unpin, T: Time> AsyncWrite for Linked<S, T> {
             bytes.len()
         };
         // madsim sends on a flush only.
-        let _ = Pin::new(&mut this.below).poll_flush(context);
+        let _ = Pin::new(&mut *guard(&this.inbox.stream)).poll_flush(context);
+        this.connection.fetch(this.side.peer());
         this.network
-            .written(&this.connection, this.side, length, now);
+            .written(&this.connection, this.side, length, now, T::wake_after);
         Poll::Ready(Ok(length))
     }
 
@@ -226,6 +269,7 @@ impl<S, T: Time> Drop for Linked<S, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rule::Verdict;
     use super::*;
     use crate::host::HostId;
     use crate::seed::Seed;
@@ -235,6 +279,7 @@ mod tests {
     struct Never;
 
     impl Time for Never {
+        const POLLS_ANYWHERE: bool = true;
         type Wait = std::future::Pending<()>;
 
         fn elapsed() -> Duration {
@@ -246,46 +291,80 @@ mod tests {
         }
     }
 
-    /// Nothing comes; counts who looks.
+    /// Gives so many bytes; counts who looks.
     #[derive(Default)]
-    struct Empty {
+    struct Below {
+        bytes: usize,
         looked: u32,
         waker: Option<Waker>,
     }
 
-    impl AsyncRead for Empty {
+    impl AsyncRead for Below {
         fn poll_read(
             mut self: Pin<&mut Self>,
             context: &mut Context<'_>,
-            _: &mut ReadBuf<'_>,
+            buffer: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
             self.looked += 1;
-            self.waker = Some(context.waker().clone());
-            Poll::Pending
+            if self.bytes == 0 {
+                self.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            buffer.put_slice(&[0; 64][..std::mem::take(&mut self.bytes)]);
+            Poll::Ready(Ok(()))
         }
     }
 
+    /// What travels at once.
+    const AT_ONCE: Verdict = Verdict::Passes {
+        delay: Duration::ZERO,
+        bytes_per_second: None,
+    };
+
     #[test]
-    fn stream_below_is_looked_into_only_after_it_has_rung() {
+    fn bytes_are_fetched_early_and_handed_on_when_they_are_due() {
         let network = Network::new(Seed::new(1), Trace::new(Keep::All));
-        let connection = Connection::new(1, HostId::new(1), HostId::new(2));
-        let mut stream: Linked<Empty, Never> = Linked::new(
-            Empty::default(),
+        let connection = Arc::new(Connection::new(1, HostId::new(1), HostId::new(2)));
+        let mut stream: Linked<Below, Never> = Linked::new(
+            Below::default(),
             network,
-            Arc::new(connection),
+            Arc::clone(&connection),
             Side::Dialler,
         );
-        for looked in 1..3 {
-            for _ in 0..5 {
-                let mut bytes = [0; 8];
-                let mut buffer = ReadBuf::new(&mut bytes);
-                let mut context = Context::from_waker(Waker::noop());
-                let polled = Pin::new(&mut stream).poll_read(&mut context, &mut buffer);
-                assert!(polled.is_pending());
-            }
-            assert_eq!(stream.below.looked, looked);
-            let below = stream.below.waker.take();
-            below.expect("it was looked into").wake();
+        let looked = |stream: &Linked<Below, Never>| guard(&stream.inbox.stream).looked;
+        let put = |stream: &Linked<Below, Never>, bytes| {
+            let mut below = guard(&stream.inbox.stream);
+            below.bytes = bytes;
+            below.waker.take()
+        };
+        let read = |stream: &mut Linked<Below, Never>| {
+            let mut bytes = [0; 64];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let mut context = Context::from_waker(Waker::noop());
+            let polled = Pin::new(stream).poll_read(&mut context, &mut buffer);
+            polled.is_ready().then(|| buffer.filled().len())
+        };
+        let write = |bytes| {
+            let (from, wake) = (Side::Acceptor, Never::wake_after);
+            connection.written(from, bytes, Duration::ZERO, AT_ONCE, true, wake);
+        };
+        assert_eq!((read(&mut stream), looked(&stream)), (None, 0));
+        // They are due, and late: it is looked into once, until it rings.
+        write(8);
+        for _ in 0..5 {
+            assert_eq!((read(&mut stream), looked(&stream)), (None, 1));
         }
+        put(&stream, 20).expect("it was looked into").wake();
+        assert_eq!((read(&mut stream), looked(&stream)), (Some(8), 3));
+        // The rest was there too early, and is kept.
+        assert_eq!((read(&mut stream), looked(&stream)), (None, 3));
+        write(12);
+        assert_eq!((read(&mut stream), looked(&stream)), (Some(12), 3));
+        // What its writer has fetched is there when it is due.
+        put(&stream, 5).expect("it was looked into").wake();
+        connection.fetch(Side::Dialler);
+        assert_eq!((read(&mut stream), looked(&stream)), (None, 5));
+        write(5);
+        assert_eq!((read(&mut stream), looked(&stream)), (Some(5), 5));
     }
 }

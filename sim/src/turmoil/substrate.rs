@@ -15,6 +15,8 @@ use crate::substrate::{Substrate, Time};
 pub struct Turmoil;
 
 impl Time for Turmoil {
+    /// A stream asks for the machine whose turn it is.
+    const POLLS_ANYWHERE: bool = false;
     type Wait = tokio::time::Sleep;
 
     fn elapsed() -> Duration {

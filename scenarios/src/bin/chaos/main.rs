@@ -5,6 +5,9 @@ mod perform;
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match args::parse() {
         Ok(Some(order)) => perform::perform(&order).into(),
