@@ -51,6 +51,7 @@ stories![
     every_kind_of_fault_strikes_and_is_survived,
     follower_whose_disk_fails_under_a_snapshot_gets_it_afterwards,
     follower_that_could_not_commit_gets_a_snapshot_afterwards,
+    node_that_could_not_read_who_has_joined_reads_it_afterwards,
     change_of_voters_that_a_leader_left_half_done_is_finished,
     long_line_takes_a_longer_heartbeat,
     disks_that_have_become_slow_elect_a_leader_all_the_same,
@@ -474,6 +475,33 @@ fn follower_that_could_not_commit_gets_a_snapshot_afterwards<M: Simulator>() {
         cluster.assert_sound();
         let told = cluster.world().witness().told();
         assert!(told.contains_key("raft started again"), "{told:?}");
+    });
+}
+
+/// The table of members is read when it has changed, and that is said once: a node that could not read its disk just then held on to
+/// what it knew before.
+fn node_that_could_not_read_who_has_joined_reads_it_afterwards<M: Simulator>() {
+    let options = Options {
+        reserve: 1,
+        ..Options::none(3)
+    };
+    in_cluster::<M, _>(Seed::new(17), options, Keep::Last(60), |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        let follower = HostId::new(1 + leader % 3);
+        let disk = cluster.world().machine(follower).disk().clone();
+        disk.set_faults(DiskFaults {
+            read_error: Rate::ALWAYS,
+            ..DiskFaults::none()
+        });
+        assert_eq!(cluster.change(&MemberChange::Join), Outcome::Installed);
+        cluster.settle(secs(60)).expect("the others let it in");
+        cluster.advance(secs(15));
+        disk.set_faults(DiskFaults::none());
+        let back = cluster.converge(secs(60));
+        back.unwrap_or_else(|reason| panic!("{reason}\n{}", cluster.describe()));
+        cluster.assert_sound();
+        let told = cluster.world().witness().told();
+        assert!(!told.contains_key("raft started again"), "{told:?}");
     });
 }
 

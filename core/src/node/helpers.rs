@@ -50,12 +50,19 @@ impl<R: Runtime> Inner<R> {
         loop {
             // Each instance of Raft has a channel of its own, which closes with it.
             if let Some(mut progress) = self.replica().progress() {
-                self.learn_members();
+                self.learn_change().await;
                 while progress.cluster_changes.changed().await.is_ok() {
-                    self.learn_members();
+                    self.learn_change().await;
                 }
             }
             R::sleep(self.replica().timing().heartbeat()).await;
+        }
+    }
+
+    /// Nobody says twice that the members have changed: a disk that could not be read just then is read again.
+    async fn learn_change(&self) {
+        while self.read_members().is_err() {
+            R::sleep(self.replica().timing().heartbeat() * 10).await;
         }
     }
 

@@ -412,22 +412,29 @@ impl<R: Runtime> Inner<R> {
         self.view().get()
     }
 
+    /// The same as [`Self::read_members`] for whoever asks again.
+    pub(super) fn learn_members(&self) -> Option<WallTime> {
+        self.read_members().unwrap_or_default()
+    }
+
     /// Takes members, tombstones and trusted authorities over from the state, for all who judge or dial by them. What is
     /// new is kept on disk, for the next start. Answers the highest wall time that any command carried, if the state tells.
-    pub(super) fn learn_members(&self) -> Option<WallTime> {
-        let roster = match self.roster() {
-            Ok(roster) => roster?,
-            Err(error) => {
-                tracing::warn!(%error, "the member table cannot be read");
-                return None;
-            }
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub(super) fn read_members(&self) -> Result<Option<WallTime>, StateError> {
+        let roster = self
+            .roster()
+            .inspect_err(|error| tracing::warn!(%error, "the member table cannot be read"))?;
+        let Some(roster) = roster else {
+            return Ok(None);
         };
         let clock = roster.clock;
         let known = self.view().get();
         if let Some(view) = view_of(roster, &known, self.replica.leader()) {
             self.take_view(view);
         }
-        Some(clock)
+        Ok(Some(clock))
     }
 
     /// Tells whom this node has nothing to do with any more, but for those of a view that it told of before.
