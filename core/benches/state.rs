@@ -70,7 +70,7 @@ impl Numbers {
 struct Rig {
     dir: tempfile::TempDir,
     state: State,
-    checkpointer: database::Opened,
+    checkpointer: database::Checkpointer,
     numbers: Numbers,
     index: u64,
 }
@@ -80,7 +80,7 @@ impl Rig {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let place = Place::new(dir.path(), None);
         let state = State::open(&place, Missing::Create).unwrap();
-        let checkpointer = place.checkpointer(&LAYOUT).unwrap();
+        let checkpointer = database::Checkpointer::new(&place, &LAYOUT);
         Self {
             dir,
             state,
@@ -158,7 +158,7 @@ fn puts(criterion: &mut Criterion<CpuTime>) {
                         rig.batch(&commands);
                         // As the node does it, from time to time.
                         if (round + 1) * batch % 5_000 < batch {
-                            database::checkpoint(&rig.checkpointer).unwrap();
+                            rig.checkpointer.run().unwrap();
                         }
                         taken += CpuTime.end(start);
                     }
@@ -177,7 +177,7 @@ fn reads(criterion: &mut Criterion<CpuTime>) {
         let commands = rig.random_puts(1000, &value);
         rig.batch(&commands);
     }
-    database::checkpoint(&rig.checkpointer).unwrap();
+    rig.checkpointer.run().unwrap();
     let reader = rig.reader();
     let mut group = criterion.benchmark_group("read");
     group.bench_function("one key", |bencher| {

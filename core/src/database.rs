@@ -365,21 +365,6 @@ impl Place {
         Ok(connection)
     }
 
-    /// Opens a connection for [`checkpoint`] alone: it moves pages from the log to the file and never holds a
-    /// transaction, so it can live on a thread of its own beside the writer.
-    pub fn checkpointer(&self, layout: &Layout) -> Result<Opened, DatabaseError> {
-        let connection = self.connect(
-            layout,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-            64,
-        )?;
-        self.check_ours(&connection, layout, Missing::Refuse)?;
-        connection
-            .pragma_update(None, "wal_autocheckpoint", 0)
-            .map_err(|error| DatabaseError::new(&self.path(layout.file), error))?;
-        Ok(connection)
-    }
-
     fn connect(
         &self,
         layout: &Layout,
@@ -568,6 +553,49 @@ pub fn quick_check(connection: &Connection, file: &str) -> Result<(), DatabaseEr
             file: file.to_owned(),
             detail,
         })
+    }
+}
+
+/// Moves pages from the write-ahead log to the file, on a connection of its own that never holds a transaction, so that it can live on a
+/// thread of its own beside the writer. It is opened for the first pages: a node that starts, or idles, has none to move.
+pub struct Checkpointer {
+    place: Place,
+    layout: &'static Layout,
+    connection: Option<Opened>,
+}
+
+impl Checkpointer {
+    /// For a database that is open, or will be.
+    #[must_use]
+    pub fn new(place: &Place, layout: &'static Layout) -> Self {
+        Self {
+            place: place.clone(),
+            layout,
+            connection: None,
+        }
+    }
+
+    /// [`checkpoint`]s.
+    ///
+    /// # Errors
+    /// When SQLite cannot open, read or write the database; after the last it may not be written any more, by any connection.
+    pub fn run(&mut self) -> Result<Checkpoint, DatabaseError> {
+        if let Some(connection) = &self.connection {
+            return checkpoint(connection);
+        }
+        let connection = self.open()?;
+        checkpoint(self.connection.insert(connection))
+    }
+
+    fn open(&self) -> Result<Opened, DatabaseError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = self.place.connect(self.layout, flags, 64)?;
+        self.place
+            .check_ours(&connection, self.layout, Missing::Refuse)?;
+        connection
+            .pragma_update(None, "wal_autocheckpoint", 0)
+            .map_err(|error| DatabaseError::new(&self.place.path(self.layout.file), error))?;
+        Ok(connection)
     }
 }
 

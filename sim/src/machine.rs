@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -227,6 +227,8 @@ impl Machine {
 
 /// The time between a start and the next stop.
 pub(crate) struct Life {
+    /// No other of the process has it.
+    number: u64,
     pub(crate) machine: Arc<Machine>,
     pub(crate) mount: Mount,
     over: AtomicBool,
@@ -236,8 +238,10 @@ pub(crate) struct Life {
 
 impl Life {
     pub(crate) fn new(machine: Arc<Machine>) -> Arc<Self> {
+        static LIVES: AtomicU64 = AtomicU64::new(0);
         let mount = machine.disk().mount();
         Arc::new(Self {
+            number: LIVES.fetch_add(1, Ordering::Relaxed),
             machine,
             mount,
             over: AtomicBool::new(false),
@@ -307,6 +311,11 @@ thread_local! {
 /// The life whose task is being polled.
 pub(crate) fn current() -> Option<Arc<Life>> {
     CURRENT.with_borrow(Clone::clone)
+}
+
+/// The number of the life whose task is being polled, if it goes on.
+pub(crate) fn running_life() -> Option<u64> {
+    with_current(|life| (!life.is_ended()).then_some(life.number)).flatten()
 }
 
 /// What `read` finds at the life whose task is being polled. It must not change which that is.
@@ -416,7 +425,10 @@ impl<F: Future + Send + 'static> Future for Ambient<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        this.abort.remember(context.waker());
+        // Of most tasks nobody keeps the handle.
+        if Arc::strong_count(&this.abort) > 1 {
+            this.abort.remember(context.waker());
+        }
         // The world drops it; until then it does nothing, as a machine without power.
         if this.life.is_over() {
             return Poll::Pending;

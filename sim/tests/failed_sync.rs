@@ -7,7 +7,7 @@ use quorate::database::{DatabaseError, Layout, Missing, Place};
 use quorate::ids::NodeId;
 use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::store::{LogId, command::Body};
-use quorate::raft::journal::{self, Aside, Journal, JournalCheckpointer, JournalReader, Step};
+use quorate::raft::journal::{self, Aside, Journal, JournalReader, Step};
 use quorate::raft::types::{self, Entry, Payload, Vote};
 use quorate::runtime::Disk as _;
 use quorate::state::{self, Durability, Reader, State, command};
@@ -120,7 +120,7 @@ fn log_is_whole_after_a_checkpoint_whose_sync_failed() {
 fn survives_failed_checkpoint(seed: u64, between: Between) -> bool {
     let (disk, place) = disk(seed);
     let (mut journal, _) = Journal::open(&place, Missing::Create).unwrap();
-    let checkpointer = JournalCheckpointer::open(&place).unwrap();
+    let mut checkpointer = journal::checkpointer(&place);
     write(&mut journal, &[vote(1), entries(1, 1, 50, 300)]).unwrap();
     let reader = rusqlite::Connection::open_with_flags_and_vfs(
         "/data/log.db",
@@ -148,7 +148,7 @@ fn survives_failed_checkpoint(seed: u64, between: Between) -> bool {
 
     let place = between.pass(&disk, &place, &journal::LAYOUT);
     let (mut journal, _) = Journal::open(&place, Missing::Refuse).unwrap();
-    let checkpointer = JournalCheckpointer::open(&place).unwrap();
+    let mut checkpointer = journal::checkpointer(&place);
     checkpointer.run().unwrap();
     write(&mut journal, &[entries(2, 101, 1, 300)]).unwrap();
     drop((journal, checkpointer));
@@ -254,7 +254,7 @@ fn whatever_a_log_promised_is_there_through_failing_syncs_and_crashes() {
             let mut live = || -> Result<(), DatabaseError> {
                 place.settle(&disk.mount(), &journal::LAYOUT)?;
                 let (mut journal, contents) = Journal::open(&place, missing)?;
-                let checkpointer = JournalCheckpointer::open(&place)?;
+                let mut checkpointer = journal::checkpointer(&place);
                 let found = contents.vote.map_or(0, |vote| vote.leader_id.term);
                 let last = contents.last.map_or(0, |last| last.index);
                 assert!(

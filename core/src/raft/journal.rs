@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::convert;
 use super::types::{self, Entry, LogId, Payload, Vote};
-use crate::database::{DatabaseError, Layout, Missing, Opened, Place, Synchronous, checkpoint};
+use crate::database::{Checkpointer, DatabaseError, Layout, Missing, Opened, Place, Synchronous};
 use crate::ids::NodeId;
 use crate::proto::store;
 
@@ -420,29 +420,11 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Result<Entry, String>> {
     })
 }
 
-/// Moves the write-ahead log into the database when it has grown, on a connection and worker of its own.
-pub struct JournalCheckpointer {
-    connection: Opened,
-}
-
-impl JournalCheckpointer {
-    /// Opens it; the [`Journal`] must be open.
-    ///
-    /// # Errors
-    /// When SQLite cannot open it.
-    pub fn open(place: &Place) -> Result<Self, DatabaseError> {
-        Ok(Self {
-            connection: place.checkpointer(&LAYOUT)?,
-        })
-    }
-
-    /// Moves what it can.
-    ///
-    /// # Errors
-    /// When SQLite cannot read or write; the [`Journal`] then refuses every further write.
-    pub fn run(&self) -> Result<(), DatabaseError> {
-        checkpoint(&self.connection).map(drop)
-    }
+/// Moves the write-ahead log into the database when it has grown, on a worker of its own. After an error of the disk the
+/// [`Journal`] refuses every further write.
+#[must_use]
+pub fn checkpointer(place: &Place) -> Checkpointer {
+    Checkpointer::new(place, &LAYOUT)
 }
 
 #[cfg(test)]

@@ -27,10 +27,10 @@ use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use prost::Message as _;
 use tokio::sync::{Notify, oneshot};
 
-use super::journal::{Aside, Contents, Journal, JournalCheckpointer, JournalReader, Mark, Step};
+use super::journal::{Aside, Contents, Journal, JournalReader, Mark, Step, checkpointer};
 use super::length::{Length, Room};
 use super::types::{Entry, LogId, Types, Vote, term_of};
-use crate::database::{DatabaseError, Missing, Place};
+use crate::database::{Checkpointer, DatabaseError, Missing, Place};
 use crate::ids::NodeId;
 use crate::runtime::buggify::stumble;
 use crate::runtime::{Event, Instant, Runtime, Worker, watch};
@@ -209,7 +209,6 @@ impl<R: Runtime> Log<R> {
     pub fn open(place: &Place, missing: Missing, me: NodeId) -> Result<Self, DatabaseError> {
         let (journal, contents) = Journal::open(place, missing)?;
         let reader = JournalReader::open(place)?;
-        let checkpointer = JournalCheckpointer::open(place)?;
         R::observe(|| Event::LogOpened {
             node: me.0,
             vote: contents.vote.map(|vote| {
@@ -233,7 +232,7 @@ impl<R: Runtime> Log<R> {
         drop(R::spawn(write_queue::<R>(
             Arc::clone(&shared),
             journal,
-            checkpointer,
+            checkpointer(place),
         )));
         Ok(Self {
             handle: Arc::new(Handle { shared }),
@@ -562,7 +561,7 @@ impl<R: Runtime> Memory<R> {
 async fn write_queue<R: Runtime>(
     shared: Arc<Shared<R>>,
     journal: Journal,
-    checkpointer: JournalCheckpointer,
+    checkpointer: Checkpointer,
 ) {
     let (writer, cleaner) = (R::worker("log-writer"), R::worker("log-checkpoint"));
     let (journal, checkpointer) = (
@@ -621,10 +620,7 @@ async fn write_queue<R: Runtime>(
 }
 
 /// After an error the next write is refused, which ends this instance.
-async fn move_pages<R: Runtime>(
-    worker: &R::Worker,
-    checkpointer: &Arc<Mutex<JournalCheckpointer>>,
-) {
+async fn move_pages<R: Runtime>(worker: &R::Worker, checkpointer: &Arc<Mutex<Checkpointer>>) {
     let checkpointer = Arc::clone(checkpointer);
     let moved = worker.run(move || {
         checkpointer

@@ -31,7 +31,7 @@ use super::snapshot::Content;
 use super::telling;
 use super::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types, term_of};
 use super::unseen::Unseen;
-use crate::database::{Opened, Place, checkpoint};
+use crate::database::{Checkpointer, Place};
 use crate::proto::store;
 use crate::runtime::buggify::stumble;
 use crate::runtime::{Disk as _, Event, Runtime, Worker, watch};
@@ -78,7 +78,7 @@ pub struct Machine<R: Runtime> {
     /// The last durable point: what openraft is told is the snapshot (T40).
     point: Arc<Mutex<Applied>>,
     cleaner: R::Worker,
-    checkpointer: Arc<Mutex<Opened>>,
+    checkpointer: Arc<Mutex<Checkpointer>>,
     /// Bytes of commands applied since the write-ahead log was last moved into the database.
     unmoved: usize,
     applied: watch::Sender<u64>,
@@ -87,15 +87,12 @@ pub struct Machine<R: Runtime> {
 
 impl<R: Runtime> Machine<R> {
     /// Adapts `state`, which was made durable, so that what it says it applied cannot be lost any more (T38).
-    ///
-    /// # Errors
-    /// When the connection that moves the write-ahead log cannot be opened.
     pub fn new(
         state: Arc<Mutex<State>>,
         unseen: Unseen<R>,
         log: Log<R>,
         place: &Place,
-    ) -> Result<(Self, Progress), StateError> {
+    ) -> (Self, Progress) {
         let (point, snapshots) = {
             let state = lock(&state);
             (state.applied(), state.snapshots())
@@ -110,7 +107,7 @@ impl<R: Runtime> Machine<R> {
             snapshots,
             point: Arc::new(Mutex::new(point)),
             cleaner: R::worker("state-checkpoint"),
-            checkpointer: Arc::new(Mutex::new(place.checkpointer(&LAYOUT)?)),
+            checkpointer: Arc::new(Mutex::new(Checkpointer::new(place, &LAYOUT))),
             // What an earlier run left unmoved is moved with the first batch.
             unmoved: CHECKPOINT_BYTES,
             applied,
@@ -120,7 +117,7 @@ impl<R: Runtime> Machine<R> {
             applied: applied_seen,
             cluster_changes: cluster_seen,
         };
-        Ok((machine, progress))
+        (machine, progress)
     }
 
     /// Applies what an earlier run knew to be committed. openraft would do so at its start, but reads as many entries at once
@@ -163,10 +160,10 @@ impl<R: Runtime> Machine<R> {
         let unseen = self.unseen.clone();
         drop(R::spawn(async move {
             let for_the_rest = Arc::clone(&checkpointer);
-            let moved = match cleaner.run(move || checkpoint(&lock(&checkpointer))).await {
+            let moved = match cleaner.run(move || lock(&checkpointer).run()).await {
                 Ok(_) => {
                     unseen
-                        .run(move |state| move_the_rest(state, &lock(&for_the_rest)))
+                        .run(move |state| move_the_rest(state, &mut lock(&for_the_rest)))
                         .await
                 }
                 Err(error) => Err(error.into()),
@@ -257,9 +254,9 @@ struct AppliedBatch {
     told: Vec<Event>,
 }
 
-fn move_the_rest(state: &mut State, checkpointer: &Opened) -> Result<(), StateError> {
+fn move_the_rest(state: &mut State, checkpointer: &mut Checkpointer) -> Result<(), StateError> {
     state.commit_held()?;
-    checkpoint(checkpointer)?;
+    checkpointer.run()?;
     Ok(())
 }
 
@@ -580,8 +577,8 @@ mod tests {
         let catch_up = async || {
             let state = Arc::new(Mutex::new(State::open(&place, Missing::Create).unwrap()));
             let unseen = Unseen::new(Arc::clone(&state), TokioRuntime::worker("state-writer"));
-            let machine = Machine::new(Arc::clone(&state), unseen, log.clone(), &place);
-            let caught_up = machine.unwrap().0.catch_up().await;
+            let mut machine = Machine::new(Arc::clone(&state), unseen, log.clone(), &place);
+            let caught_up = machine.0.catch_up().await;
             let applied = lock(&state).applied().log_id.map(|id| id.index);
             (caught_up.map_err(|error| error.to_string()), applied)
         };
@@ -667,7 +664,7 @@ mod tests {
             let state = Arc::new(Mutex::new(State::open(&place, Missing::Create).unwrap()));
             let worker = TokioRuntime::worker("state-writer");
             let unseen = Unseen::new(Arc::clone(&state), worker);
-            let (machine, _) = Machine::new(state, unseen, log.clone(), &place).unwrap();
+            let (machine, _) = Machine::new(state, unseen, log.clone(), &place);
             Ok((directory, log, machine))
         }
     }

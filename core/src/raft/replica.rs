@@ -511,7 +511,7 @@ impl<R: Runtime> Replica<R> {
         let recovered = known.max(self.reached.load(Ordering::SeqCst));
         let unseen = Unseen::new(Arc::clone(&state), R::worker("state-writer"));
         let (mut machine, progress) =
-            Machine::new(Arc::clone(&state), unseen.clone(), log.clone(), &self.place)?;
+            Machine::new(Arc::clone(&state), unseen.clone(), log.clone(), &self.place);
         let caught_up = machine.catch_up().await;
         caught_up.map_err(not_applied)?;
         let timing = self.fitted_timing();

@@ -117,7 +117,7 @@ mod tests {
         let (message, signature) = (b"a certificate", key.sign(b"a certificate"));
         for _ in 0..2 {
             let genuine = Once.verify_signature(&key.public().0, message, &signature);
-            assert_eq!(genuine, Ok(()));
+            assert!(genuine.is_ok());
             let mut flipped = signature;
             flipped[9] ^= 1;
             for (key, message, signature) in [
@@ -128,11 +128,11 @@ mod tests {
                 (&key, message, &[]),
             ] {
                 let forged = Once.verify_signature(&key.public().0, message, signature);
-                assert_eq!(forged, Err(InvalidSignature));
+                assert!(forged.is_err());
             }
         }
         let short = Once.verify_signature(&key.public().0[..31], message, &signature);
-        assert_eq!(short, Err(InvalidSignature));
+        assert!(short.is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Time, tasks and plain streams of madsim.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +17,16 @@ use crate::substrate::{Substrate, Time};
 
 /// A number is on its way no longer than this: far more than the network below ours takes.
 const HELLO: Duration = Duration::from_millis(1);
+
+thread_local! {
+    /// The time of the world that this thread runs: looking for it would cost more than to read it.
+    static WORLD: RefCell<Option<TimeHandle>> = const { RefCell::new(None) };
+}
+
+/// From now on it is the time of this world.
+pub(super) fn keep_time(time: TimeHandle) {
+    WORLD.set(Some(time));
+}
 
 /// The simulator madsim.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,9 +62,9 @@ impl Time for Madsim {
     type Wait = Wait;
 
     fn elapsed() -> Duration {
+        let told = WORLD.with_borrow(|time| time.as_ref().map(TimeHandle::elapsed));
         // What is dropped with its world has no time to ask for.
-        TimeHandle::try_current()
-            .map(|time| time.elapsed())
+        told.or_else(|| TimeHandle::try_current().map(|time| time.elapsed()))
             .unwrap_or_default()
     }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use madsim::runtime::Runtime;
 use madsim::task::NodeId;
+use madsim::time::TimeHandle;
 
 use super::Madsim;
-use super::substrate::Wait;
+use super::substrate::{Wait, keep_time};
 use crate::host::HostId;
 use crate::outages::Outages;
 use crate::seed::Seed;
@@ -40,6 +41,7 @@ impl Simulator for MadsimWorld {
         // The network below ours is clean and fast.
         config.net.send_latency = Duration::ZERO..Duration::from_micros(1);
         let runtime = Runtime::with_seed_and_config(seed.number(), config);
+        keep_time(runtime.block_on(async { TimeHandle::current() }));
         Self {
             runtime,
             nodes: BTreeMap::new(),

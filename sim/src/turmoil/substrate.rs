@@ -1,14 +1,30 @@
 //! Time, tasks and plain streams of turmoil.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::host::HostId;
+use crate::machine::running_life;
 use crate::substrate::{Substrate, Time};
+
+/// How long the world had run at a moment of a machine's tokio runtime.
+#[derive(Clone, Copy)]
+struct Known {
+    life: u64,
+    at: Instant,
+    elapsed: Duration,
+}
+
+thread_local! {
+    /// Of the machine that asked last.
+    static KNOWN: Cell<Option<Known>> = const { Cell::new(None) };
+}
 
 /// The simulator turmoil.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,9 +35,26 @@ impl Time for Turmoil {
     const POLLS_ANYWHERE: bool = false;
     type Wait = tokio::time::Sleep;
 
+    /// turmoil looks the machine up among all others, and that with everything that asks for the time. As long as its process goes on,
+    /// its time is that of its tokio runtime, from a moment on at which both were known.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "turmoil is the real tokio with its clock paused: this clock is simulated"
+    )]
     fn elapsed() -> Duration {
         // What is dropped with its world has no time to ask for.
-        turmoil::sim_elapsed().unwrap_or_default()
+        let told = || turmoil::sim_elapsed().unwrap_or_default();
+        let Some(life) = running_life() else {
+            return told();
+        };
+        match KNOWN.get().filter(|known| known.life == life) {
+            Some(known) => known.elapsed + known.at.elapsed(),
+            None => {
+                let (elapsed, at) = (told(), Instant::now());
+                KNOWN.set(Some(Known { life, at, elapsed }));
+                elapsed
+            }
+        }
     }
 
     #[expect(
