@@ -1,7 +1,8 @@
 //! rustls on a runtime's clock and randomness, with the one choice of each kind that is left.
 //!
-//! ring is the library below: it builds without cmake and signs Ed25519. Its key exchange draws from the operating system
-//! whatever it is told, so that in a simulation the *bytes* of a connection differ from run to run, but never their number.
+//! ring is the library below: it signs Ed25519, and a process that only asks for something starts quickly. Its key exchange draws
+//! from the operating system whatever it is told, so that in a simulation the *bytes* of a connection differ from run to run, but
+//! never their number.
 
 use std::marker::PhantomData;
 use std::slice;
