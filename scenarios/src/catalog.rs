@@ -117,6 +117,22 @@ pub const ALL: &[Scenario] = &[
         converges: secs(60),
     },
     Scenario {
+        name: "leaders",
+        story: "an operator has now one node lead and now another, over links that are slow and past nodes that stand still",
+        nodes: 3,
+        reserve: 0,
+        faults: Faults::Of {
+            kinds: &[Kind::Lead, Kind::Lead, Kind::Lead, Kind::Delay, Kind::Pause],
+            every: secs(1),
+            lasts: secs(1),
+            marks: &["asked-to-lead"],
+        },
+        workload: USUAL,
+        suffers: secs(15),
+        calm: secs(3),
+        converges: secs(60),
+    },
+    Scenario {
         name: "damage",
         story: "disks are replaced by empty ones and put back to older states, as many as the cluster can spare",
         nodes: 3,

@@ -20,8 +20,10 @@ fn seeds(name: &str) -> &'static [u64] {
         "damage" => &[1, 2, 4, 5, 6, 7, 9, 10, 15, 27],
         // The history of 1 has many unknown writes in a row.
         "roles" => &[1, 5, 6, 13],
-        // With 3 a leader is told to stop, on either world; with 9 and 46 there is trouble while it hands over.
-        "restarts" => &[1, 3, 9, 46],
+        // With 3 a leader is told to stop, on either world; with 9 and 226 there is trouble while it hands over.
+        "restarts" => &[1, 3, 9, 226],
+        // With 82 and 111 there is trouble when an heir is chosen.
+        "leaders" => &[1, 2, 82, 111],
         // With 4 a version that had not happened yet was added to; with 5 the first node came up over the beginning of its log,
         // in which it was the only voter, and led; with 6 a state differed; with 9 a first member is replaced.
         "rot" => &[4, 5, 6, 9],
@@ -38,11 +40,12 @@ fn seeds(name: &str) -> &'static [u64] {
         // with 205506 the first member took its log up anew, at whose beginning it was the only voter; with 203000 and 203640 a
         // new leader looked for a removed member that an old state still named, with 205074 a voter asked voters of yesterday, with
         // 202809 a certificate is renewed by a clock that is ahead. With 201738 nobody is answered for long, and with 205457 a dozen
-        // revisions are owned by nobody. With 401055 a reader was answered from what a failed disk had left.
+        // revisions are owned by nobody. With 401055 a reader was answered from what a failed disk had left, and with 404567 a disk
+        // could not be read just when the members had changed.
         "swarm" => &[
             11, 112, 242, 260, 400, 750, 1061, 1354, 1449, 3128, 10105, 40025, 41094, 60371, 61914,
             100_016, 100_033, 100_073, 100_149, 105_106, 105_640, 105_912, 106_169, 200_172,
-            201_738, 202_809, 203_000, 203_640, 205_074, 205_457, 205_506, 401_055,
+            201_738, 202_809, 203_000, 203_640, 205_074, 205_457, 205_506, 401_055, 404_567,
         ],
         _ => &[1, 2],
     }
@@ -88,6 +91,7 @@ fn drawn(name: &str) -> &'static [&'static str] {
         "partitions" => &["cut-groups", "cut-one-way", "cut-ring", "cut-bridge"],
         "crash" => &["disk-unsynced-lost", "disk-sector-torn"],
         "restarts" => &["buggify/leadership.hand-over"],
+        "leaders" => &["buggify/leadership.heir-chosen"],
         _ => &[],
     }
 }
@@ -150,7 +154,7 @@ macro_rules! scenarios {
 }
 
 scenarios![
-    smoke, partitions, crash, roles, restarts, damage, rot, amnesia, swarm
+    smoke, partitions, crash, roles, restarts, leaders, damage, rot, amnesia, swarm
 ];
 
 /// Those between them have crashes, cuts, members that come and go, machines that are replaced, disks that lie, and what a swarm

@@ -595,7 +595,13 @@ fn early_snapshots() -> Options {
 
 /// What may befall a cluster that goes on. (Disks that rot or lie end nodes: the scenario `rot`.)
 fn kinds() -> impl Iterator<Item = Kind> {
-    let members = [Kind::Join, Kind::Leave, Kind::Remove, Kind::Restart];
+    let members = [
+        Kind::Join,
+        Kind::Leave,
+        Kind::Remove,
+        Kind::Restart,
+        Kind::Lead,
+    ];
     let damage = [Kind::Wipe, Kind::StaleImage];
     Kind::SURVIVABLE.into_iter().chain(members).chain(damage)
 }

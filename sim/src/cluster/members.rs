@@ -62,6 +62,7 @@ impl<M: Simulator> Cluster<'_, M> {
             MemberChange::Join => self.join_one(),
             MemberChange::Leave(host) => self.go(host, Wanted::Leave),
             MemberChange::Restart(host) => self.restart(host),
+            MemberChange::Lead(host) => self.ask_to_lead(host),
             MemberChange::Remove(host) => {
                 let outcome = self.go(host, Wanted::Remove);
                 if outcome == Outcome::Installed {
@@ -205,6 +206,25 @@ impl<M: Simulator> Cluster<'_, M> {
         }
         self.world
             .count(Place::Host(host), "restarted", String::new());
+        Outcome::Installed
+    }
+
+    /// Asks the leader to hand over, and waits for no answer.
+    fn ask_to_lead(&mut self, heir: HostId) -> Outcome {
+        let leader = self.leader().map(HostId::new);
+        let Some((leader, replica)) = leader.and_then(|host| Some((host, self.replica(host)?)))
+        else {
+            return Outcome::Skipped("nobody leads");
+        };
+        let Some(inner) = self.inner(heir).filter(|_| heir != leader) else {
+            return Outcome::Skipped("is not up, or leads");
+        };
+        let node = inner.who().node;
+        let _not_awaited = self
+            .world
+            .spawn(leader, async move { replica.move_leader(node).await });
+        self.world
+            .count(Place::Host(heir), "asked-to-lead", String::new());
         Outcome::Installed
     }
 

@@ -100,6 +100,8 @@ pub enum Kind {
     MisdirectedWrites,
     /// A node is stopped in order and started again.
     Restart,
+    /// A node is to lead.
+    Lead,
 }
 
 impl Kind {
@@ -173,6 +175,7 @@ impl Kind {
             Self::LostWrites => "lost-writes",
             Self::MisdirectedWrites => "misdirected-writes",
             Self::Restart => "restart",
+            Self::Lead => "lead",
         }
     }
 
@@ -212,6 +215,7 @@ impl Kind {
             Self::LostWrites => &["disk-lost-write"],
             Self::MisdirectedWrites => &["disk-misdirected-write"],
             Self::Restart => &["restarted"],
+            Self::Lead => &["asked-to-lead"],
         }
     }
 }
@@ -394,7 +398,13 @@ mod tests {
     fn whatever_a_seed_draws_is_done_or_unsupported() {
         let nodes: Vec<HostId> = (1..=5).map(HostId::new).collect();
         let damaging = [Kind::Wipe, Kind::StaleImage, Kind::BitRot, Kind::LostWrites];
-        let members = [Kind::Join, Kind::Leave, Kind::Remove, Kind::Restart];
+        let members = [
+            Kind::Join,
+            Kind::Leave,
+            Kind::Remove,
+            Kind::Restart,
+            Kind::Lead,
+        ];
         let kinds = Kind::SURVIVABLE.into_iter().chain(damaging).chain(members);
         let options = Options {
             faults: kinds.map(|kind| (kind, 1)).collect(),

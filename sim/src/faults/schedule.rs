@@ -238,6 +238,7 @@ impl Schedule {
             Kind::Leave => Fault::Member(MemberChange::Leave(self.node())),
             Kind::Remove => Fault::Member(MemberChange::Remove(self.node())),
             Kind::Restart => Fault::Member(MemberChange::Restart(self.node())),
+            Kind::Lead => Fault::Member(MemberChange::Lead(self.node())),
             Kind::WallBump => Fault::Clock(ClockFault::Bump(
                 self.node(),
                 self.rng.random_range(-7_200_000..7_200_000),
