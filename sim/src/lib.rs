@@ -15,6 +15,7 @@
 //! | `substrate.rs`, `simulator.rs` | what a simulator has to give, from inside and from outside |
 //! | `madsim/`, `turmoil/` | the two that give it |
 //! | `runtime.rs` | core's `Runtime` over either |
+//! | `outages.rs` | how the world hears that a machine's power went |
 //! | `world.rs` | what can be done to machines and links, and time |
 //! | `simulation.rs` | all of that, done to machines of ours over a simulator |
 //! | `faults/` | faults as values, what a cluster has to survive, and the plan of a run |

@@ -14,9 +14,9 @@
 //! # The crash
 //!
 //! [`Disk::cut_power`] comes first and the node's tasks are dropped afterwards, so that no destructor writes; a *fuse*
-//! cuts the power at exactly the n-th write, sync or rename from now, and the world, which looks after each of its steps
-//! whether a disk [has power](Disk::is_powered), then drops the node. [`Disk::restart`] lets the unsynced changes survive or not and begins a new life. A handle from
-//! a former life, should one of its tasks still run, is refused by every call, locks included.
+//! cuts the power at exactly the n-th write, sync or rename from now, and the world, which is told of it, drops the node.
+//! [`Disk::restart`] lets the unsynced changes survive or not and begins a new life. A handle from a former life, should one
+//! of its tasks still run, is refused by every call, locks included.
 //!
 //! # Time
 //!
@@ -26,8 +26,9 @@
 //! # Files
 //!
 //! `image` holds bytes and names with what undoes them; `state` the power, fuse, faults and counters that every
-//! operation passes; `lock` SQLite's locks and shared memory; `handle` an open file; `vfs` the C functions over it, the
-//! project's only unsafe code; `files` the small files beside the databases; `faults` the vocabulary.
+//! operation passes; `power` whether there is any, without a lock; `lock` SQLite's locks and shared memory; `handle` an open
+//! file; `vfs` the C functions over it, the project's only unsafe code; `files` the small files beside the databases;
+//! `faults` the vocabulary.
 
 mod faults;
 mod files;
