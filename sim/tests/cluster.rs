@@ -595,15 +595,8 @@ fn early_snapshots() -> Options {
 
 /// What may befall a cluster that goes on. (Disks that rot or lie end nodes: the scenario `rot`.)
 fn kinds() -> impl Iterator<Item = Kind> {
-    let members = [
-        Kind::Join,
-        Kind::Leave,
-        Kind::Remove,
-        Kind::Restart,
-        Kind::Lead,
-    ];
-    let damage = [Kind::Wipe, Kind::StaleImage];
-    Kind::SURVIVABLE.into_iter().chain(members).chain(damage)
+    let (operators, damage) = (Kind::OF_OPERATORS, [Kind::Wipe, Kind::StaleImage]);
+    Kind::SURVIVABLE.into_iter().chain(operators).chain(damage)
 }
 
 /// A swarm draws what it likes; that each kind works is shown one by one.

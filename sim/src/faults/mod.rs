@@ -136,6 +136,15 @@ impl Kind {
         Self::WallStrobe,
     ];
 
+    /// What an operator does to members meanwhile.
+    pub const OF_OPERATORS: [Self; 5] = [
+        Self::Join,
+        Self::Leave,
+        Self::Remove,
+        Self::Restart,
+        Self::Lead,
+    ];
+
     /// The name on command lines and in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -398,14 +407,11 @@ mod tests {
     fn whatever_a_seed_draws_is_done_or_unsupported() {
         let nodes: Vec<HostId> = (1..=5).map(HostId::new).collect();
         let damaging = [Kind::Wipe, Kind::StaleImage, Kind::BitRot, Kind::LostWrites];
-        let members = [
-            Kind::Join,
-            Kind::Leave,
-            Kind::Remove,
-            Kind::Restart,
-            Kind::Lead,
-        ];
-        let kinds = Kind::SURVIVABLE.into_iter().chain(damaging).chain(members);
+        let operators = Kind::OF_OPERATORS;
+        let kinds = Kind::SURVIVABLE
+            .into_iter()
+            .chain(damaging)
+            .chain(operators);
         let options = Options {
             faults: kinds.map(|kind| (kind, 1)).collect(),
             ..Options::none(5)
