@@ -614,7 +614,7 @@ pub struct Checkpoint {
 ///
 /// # Errors
 /// When SQLite cannot read or write; the database may then not be written any more, by any connection.
-pub fn checkpoint(connection: &Opened) -> Result<Checkpoint, DatabaseError> {
+fn checkpoint(connection: &Opened) -> Result<Checkpoint, DatabaseError> {
     connection.sound()?;
     let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
         let (logged, moved): (i64, i64) = (row.get(1)?, row.get(2)?);

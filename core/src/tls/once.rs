@@ -1,9 +1,9 @@
 //! Signatures under certificates, each verified once.
 //!
 //! Whoever connects again shows the certificate that it showed before, and what the CA signed once it has signed for good. So a
-//! signature that fitted is remembered, by the SHA-256 of key, signature and message together, and a quarter of a handshake between
-//! members is saved. Nothing is decided by that but whether those three fit: chains, dates, names and standing are judged each time,
-//! and what a peer signs in a handshake is new each time and never looked for here.
+//! signature that fitted is remembered, by the SHA-256 of key, signature and message together: two of the six signatures that a
+//! handshake between members makes or verifies. Nothing is decided by that but whether those three fit: chains, dates, names and
+//! standing are judged each time, and what a peer signs in a handshake is new each time and never looked for here.
 
 use std::collections::BTreeSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
