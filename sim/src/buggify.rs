@@ -13,7 +13,7 @@ use rand::rngs::SmallRng;
 use crate::seed::Seed;
 
 /// Every point of core, so that one at which nothing ever happened is missed.
-pub const POINTS: [&str; 20] = [
+pub const POINTS: [&str; 22] = [
     "buggify/append.answer-lost",
     "buggify/apply.begun",
     "buggify/apply.committed",
@@ -34,6 +34,8 @@ pub const POINTS: [&str; 20] = [
     "buggify/snapshot.not-sent",
     "buggify/snapshot.opened",
     "buggify/snapshot.received",
+    "buggify/view.not-taken",
+    "buggify/view.taken",
 ];
 
 /// What happens at a point.

@@ -47,6 +47,7 @@ stories![
     certificates_renew_themselves_and_clocks_may_be_an_hour_off,
     named_points_make_trouble_and_the_run_repeats,
     node_cut_off_while_members_changed_finds_its_way_back,
+    voter_that_became_a_spare_meanwhile_follows_a_leader_that_it_takes_for_one,
     spare_that_was_away_hears_of_changes_from_a_leader_that_was_restarted,
     every_kind_of_fault_strikes_and_is_survived,
     follower_whose_disk_fails_under_a_snapshot_gets_it_afterwards,
@@ -358,6 +359,40 @@ fn node_cut_off_while_members_changed_finds_its_way_back<M: Simulator>() {
         cluster.assert_sound();
         let fired = cluster.world().fired();
         assert_eq!((fired["member-joined"], fired["member-left"]), (1, 1));
+    });
+}
+
+/// The same for a voter that has become a spare: voters refuse a spare its election, so that Raft tells it of no later term, and stays
+/// with the leader that it knew.
+fn voter_that_became_a_spare_meanwhile_follows_a_leader_that_it_takes_for_one<M: Simulator>() {
+    let options = Options {
+        standbys: 0,
+        ..Options::none(4)
+    };
+    in_cluster::<M, _>(Seed::new(7), options, Keep::Last(60), |cluster| {
+        let leader = cluster.leader().expect("a cluster that was formed has one");
+        let votes: Vec<bool> = (1..=4).map(|number| cluster.votes(number)).collect();
+        let follows = |number: &u16| *number != leader && votes[usize::from(*number) - 1];
+        let away = (1..=4).find(follows).expect("two of three follow");
+        let spare = 1 + (0..4).position(|at| !votes[at]).expect("one of four");
+        let spare = u16::try_from(spare).expect("four");
+        let host = HostId::new;
+        let others = (1..=4).filter(|number| *number != away).map(host).collect();
+        let cut = cluster.cut(groups(&[vec![host(away)], others])).rules();
+        let moved = (0..240).any(|_| {
+            cluster.advance(Duration::from_millis(500));
+            let leads = cluster.leader();
+            cluster.votes(spare)
+                && leads.is_some_and(|leads| cluster.hand_over(leads, spare).is_ok())
+        });
+        assert!(moved, "it may vote and lead\n{}", cluster.describe());
+        cluster.put(spare, "key", "value").expect("acknowledged");
+        cluster.advance(secs(2));
+        let _ = cluster.world().mend(&cut);
+        let back = cluster.converge(secs(60));
+        back.unwrap_or_else(|reason| panic!("{reason}\n{}", cluster.describe()));
+        assert_eq!(cluster.get(away, "key").as_deref(), Some("value"));
+        cluster.assert_sound();
     });
 }
 

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use openraft::ServerState;
 
 use super::fleet::Fleet;
-use super::health::{Arrival, Health};
+use super::health::{Arrival, Health, SaidOfLog};
 use super::plan::{Plan, RoleChange, Step};
 use super::planner::{Configuration, OwnTerm, RaftFacts, plan_fleet};
 use super::policy::Policy;
@@ -268,10 +268,18 @@ impl<R: Runtime> Driver<R> {
         for (node, lag) in &sight.heard {
             watch.health.heard(*node, *lag, &self.policy, now);
         }
-        let role = |member: &store::Member| Role::from_stored(member.role);
-        let receives_log = |member: &&store::Member| role(member).is_none_or(Role::receives_log);
-        for member in members.iter().filter(receives_log) {
-            watch.health.note_log(NodeId(member.id), true);
+        let mut newest = None;
+        for member in members {
+            let node = NodeId(member.id);
+            if Role::from_stored(member.role).is_none_or(Role::receives_log) {
+                watch.health.receives_log(node);
+            } else if watch.health.spare_since(node).is_none() {
+                let view = newest.get_or_insert_with(|| self.node.newest_view());
+                let row = view.members.get(&node);
+                if row.is_some_and(|row| row.role == member.role) {
+                    watch.health.is_spare(node, view.index.0);
+                }
+            }
         }
     }
 
@@ -316,10 +324,20 @@ impl<R: Runtime> Driver<R> {
             // spare by an entry which it does not receive any more, and one that waits for voters of yesterday, who are gone,
             // to say what they remember of it.
             let uninformed = !receives_log(node) || report.last.is_none() || report.compares_memory;
-            let changed_at = self.node.members_changed_at();
-            if node != here.node && uninformed && informed.is_none_or(|index| index < changed_at) {
+            let news_of = self
+                .node
+                .members_changed_at()
+                .max(watch.health.spare_since(node).unwrap_or(0));
+            let mut said_of_log = SaidOfLog {
+                as_of: report.view_index,
+                holds_log: report.holds_log,
+            };
+            if node != here.node && uninformed && informed.is_none_or(|index| index < news_of) {
                 match self.node.show_view(node).await {
-                    Ok(index) => informed = Some(index),
+                    Ok(said) => {
+                        informed = Some(said.as_of);
+                        said_of_log = said;
+                    }
                     Err(error) => {
                         tracing::debug!(%node, error, "a spare could not be shown the members");
                     }
@@ -331,7 +349,7 @@ impl<R: Runtime> Driver<R> {
                     asked.informed = informed;
                 }
             }
-            watch.health.note_log(node, report.holds_log);
+            watch.health.said_of_log(node, said_of_log);
             if report.holds_signer {
                 watch.signers.insert(node);
             } else {

@@ -57,7 +57,9 @@ pub struct NodeHealth {
     last_level: Option<Instant>,
     flaps: u32,
     last_flap: Instant,
-    /// Whether it may still have a log.
+    /// Since which log index it is known to be a spare; none for one that receives the log.
+    spare_since: Option<u64>,
+    /// Whether it may have a log.
     keeps_log: bool,
 }
 
@@ -73,7 +75,8 @@ impl NodeHealth {
             last_level: None,
             flaps: 0,
             last_flap: now,
-            keeps_log: false,
+            spare_since: None,
+            keeps_log: true,
         }
     }
 
@@ -147,11 +150,16 @@ impl NodeHealth {
         }
     }
 
-    /// Whether it may still have a log, though its role asks for none: it has yet to hear of that. It must not be sent another one
-    /// before it has given this one up, or it gives up what it was sent.
+    /// Whether it may have a log, though its role asks for none: it has yet to hear of that, or to say so. It must not be sent
+    /// another one before it has given this one up, or it gives up what it was sent.
     #[must_use]
     pub fn keeps_log(&self) -> bool {
         self.keeps_log
+    }
+
+    fn said_of_log(&mut self, said: SaidOfLog) {
+        let informed = self.spare_since.is_some_and(|since| since <= said.as_of);
+        self.keeps_log = said.holds_log || !informed;
     }
 
     /// Losses it came back from, less those that are long enough ago.
@@ -162,6 +170,15 @@ impl NodeHealth {
         self.flaps
             .saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX))
     }
+}
+
+/// What a node said of its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SaidOfLog {
+    /// The log index as of which it knew the members when it said so.
+    pub as_of: u64,
+    /// Whether it has a log.
+    pub holds_log: bool,
 }
 
 /// What one leader has observed of all nodes but itself.
@@ -199,10 +216,32 @@ impl Health {
         self.note(node, None, Pace::Questions, policy, now);
     }
 
-    /// Notes that `node` may have a log from now on, or said that it has none.
-    pub fn note_log(&mut self, node: NodeId, keeps_log: bool) {
+    /// Notes that `node` receives the log.
+    pub fn receives_log(&mut self, node: NodeId) {
         if let Some(health) = self.nodes.get_mut(&node) {
-            health.keeps_log = keeps_log;
+            health.spare_since = None;
+            health.keeps_log = true;
+        }
+    }
+
+    /// Notes that `node` is a spare as of the log index `at`, or has been for longer.
+    pub fn is_spare(&mut self, node: NodeId, at: u64) {
+        if let Some(health) = self.nodes.get_mut(&node) {
+            health.spare_since.get_or_insert(at);
+        }
+    }
+
+    /// Since which log index `node` is known to be a spare.
+    #[must_use]
+    pub fn spare_since(&self, node: NodeId) -> Option<u64> {
+        self.node(node)?.spare_since
+    }
+
+    /// Notes what `node` said of its log. That it has none counts only when it knows that it is a spare: before, it may be just about
+    /// to make one.
+    pub fn said_of_log(&mut self, node: NodeId, said: SaidOfLog) {
+        if let Some(health) = self.nodes.get_mut(&node) {
+            health.said_of_log(said);
         }
     }
 
@@ -241,6 +280,28 @@ mod tests {
 
     fn contact(health: &Health, policy: &Policy, millis: u64) -> Contact {
         health.node(NODE).unwrap().contact(policy, at(millis))
+    }
+
+    #[test]
+    fn that_it_has_no_log_counts_when_it_knows_that_it_is_a_spare() {
+        let keeps_log = |health: &Health| health.node(NODE).unwrap().keeps_log();
+        let said = |as_of, holds_log| SaidOfLog { as_of, holds_log };
+        let (mut health, _) = watched(Arrival::Established);
+        assert!(keeps_log(&health), "it has not been asked");
+        health.receives_log(NODE);
+        health.said_of_log(NODE, said(100, false));
+        assert!(keeps_log(&health), "it is about to make one");
+        health.is_spare(NODE, 65);
+        health.is_spare(NODE, 71);
+        health.said_of_log(NODE, said(64, false));
+        assert!(keeps_log(&health), "it takes itself for a standby");
+        health.said_of_log(NODE, said(65, true));
+        assert!(keeps_log(&health));
+        health.said_of_log(NODE, said(65, false));
+        assert!(!keeps_log(&health));
+        health.receives_log(NODE);
+        assert!(keeps_log(&health));
+        assert_eq!(health.spare_since(NODE), None);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub mod role;
 pub mod status;
 
 pub use fleet::{Fleet, Seat};
-pub use health::{Arrival, Contact, Health, NodeHealth};
+pub use health::{Arrival, Contact, Health, NodeHealth, SaidOfLog};
 pub use plan::{Plan, Reason, RoleChange, Step, Why};
 pub use planner::{Configuration, OwnTerm, RaftFacts, plan, plan_fleet};
 pub use policy::{CleanUp, Policy};

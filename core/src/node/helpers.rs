@@ -276,6 +276,7 @@ impl<R: Runtime> Inner<R> {
             R::sleep(DOUBT_ROUND).await;
             // Whom it takes for the leader may be somebody who has long ceased to answer it.
             if self.status().await.is_ok() {
+                self.note_told_leader(None);
                 continue;
             }
             self.ask_who_leads().await;
@@ -300,7 +301,7 @@ impl<R: Runtime> Inner<R> {
             if let Some(leader) = report.map(|report| NodeId(report.leader))
                 && leader != NodeId(0)
             {
-                self.note_told_leader(leader);
+                self.note_told_leader(Some(leader));
                 return;
             }
         }

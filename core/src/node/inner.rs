@@ -100,15 +100,17 @@ impl<R: Runtime> Inner<R> {
         &self.replica
     }
 
-    /// Takes note of who leads, as a voter says.
-    pub(super) fn note_told_leader(&self, leader: NodeId) {
-        self.told_leader.store(leader.0, Ordering::Relaxed);
+    /// Takes note of who leads, as a voter says, or that nobody needs to be asked.
+    pub(super) fn note_told_leader(&self, leader: Option<NodeId>) {
+        let leader = leader.map_or(0, |leader| leader.0);
+        self.told_leader.store(leader, Ordering::Relaxed);
     }
 
-    /// Whether `node` leads, by what Raft says here; where it knows of no leader, by what a voter said.
+    /// Whether `node` leads, by what Raft says here, or by what a voter said when that leader did not answer as one: Raft here
+    /// stays with the leader of its last term for as long as nobody else is elected that this node votes for.
     pub(super) fn follows(&self, node: NodeId) -> bool {
-        let told = || NodeId(self.told_leader.load(Ordering::Relaxed));
-        self.replica.leader().unwrap_or_else(told) == node
+        let told = Some(self.told_leader.load(Ordering::Relaxed)).filter(|told| *told != 0);
+        self.replica.leader() == Some(node) || told == Some(node.0)
     }
 
     /// How it was configured.
@@ -150,6 +152,13 @@ impl<R: Runtime> Inner<R> {
     /// Waits until nobody else makes, opens or removes the stores.
     pub(super) async fn hold_stores(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.stores.lock().await
+    }
+
+    /// Whether this node has a log, or may just be making or removing one. If not, it makes one only as its view asks for from
+    /// now on.
+    pub(super) fn may_hold_log(&self) -> bool {
+        // The directory says that there is none before Raft has ended.
+        self.stores.try_lock().is_err() || self.holds_log() || self.replica().raft().is_some()
     }
 
     /// Writes down whether this node has a log and a state.
@@ -333,8 +342,7 @@ impl<R: Runtime> Inner<R> {
         let (view, report) = (self.view().get(), self.replica.report().await?);
         let expires = self.certificate_validity().not_after;
         Ok(ReportResponse {
-            // The directory says that there is none before Raft has ended.
-            holds_log: self.holds_log() || self.replica().raft().is_some(),
+            holds_log: self.may_hold_log(),
             holds_signer: self.authority().is_some(),
             certificate_expires_ms: expires.millis(),
             view_index: view.index.0,

@@ -11,6 +11,7 @@ use super::leader::Decider;
 use crate::ids::NodeId;
 use crate::join::founder;
 use crate::join::service::decide_relayed;
+use crate::membership::SaidOfLog;
 use crate::proto::admin::{
     ClientCertificate, ClientCertificateRequest, Done, RemoveNodeRequest, StatusReply,
     StatusRequest,
@@ -23,6 +24,7 @@ use crate::proto::join::{
 };
 use crate::raft::server::sender;
 use crate::runtime::Runtime;
+use crate::runtime::buggify::{fails, stumble};
 use crate::tls::config::Credentials;
 use crate::tls::validity::AUTHORITY_LIFE;
 use crate::tls::{Authority, NodeSubject, PrivateKey, PublicKey, Validity, request};
@@ -61,8 +63,14 @@ impl<R: Runtime> Membership for MembershipService<R> {
     async fn show(&self, request: Request<MemberView>) -> Result<Response<ViewTaken>, Status> {
         let view = crate::join::MemberView::from_message(request.into_inner())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        if fails!(R, "buggify/view.not-taken") {
+            return Err(Status::unavailable("as the run asks for"));
+        }
         self.node.take_view(view);
-        Ok(Response::new(ViewTaken {}))
+        stumble!(R, "buggify/view.taken");
+        Ok(Response::new(ViewTaken {
+            holds_log: self.node.may_hold_log(),
+        }))
     }
 
     async fn status(
@@ -206,17 +214,19 @@ impl<R: Runtime> Inner<R> {
             .map_err(|error| Status::unavailable(format!("the key cannot be kept: {error}")))
     }
 
-    /// Shows the member view as it is here to a member that does not receive the log, and says as of which index that is.
+    /// Shows the member view as it is here to a member that does not receive the log, and says what the member then says of its own.
     ///
     /// # Errors
     /// When it does not answer.
-    pub(crate) async fn show_view(&self, to: NodeId) -> Result<u64, String> {
+    pub(crate) async fn show_view(&self, to: NodeId) -> Result<SaidOfLog, String> {
         let view = self.newest_view();
         let request = self.in_time(view.to_message());
         let shown = self.replica().peers().membership(to).show(request).await;
-        shown
-            .map(|_| view.index.0)
-            .map_err(|status| status.message().to_owned())
+        let taken = shown.map_err(|status| status.message().to_owned())?;
+        Ok(SaidOfLog {
+            as_of: view.index.0,
+            holds_log: taken.into_inner().holds_log,
+        })
     }
 
     /// Lets a member that has just been removed know, over a connection that still stands. It is only a courtesy: nobody listens
