@@ -10,7 +10,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -283,23 +283,18 @@ trait Drops: Send + Sync {
     fn drop_it(&self);
 }
 
-/// The future of a task; nothing while it is polled, and once it has ended.
+/// The future of a task until it has ended; locked while it is polled.
 struct Held<F>(Mutex<Option<Pin<Box<F>>>>);
-
-impl<F> Held<F> {
-    fn take(&self) -> Option<Pin<Box<F>>> {
-        guard(&self.0).take()
-    }
-
-    fn put(&self, future: Pin<Box<F>>) {
-        *guard(&self.0) = Some(future);
-    }
-}
 
 impl<F: Send> Drops for Held<F> {
     fn drop_it(&self) {
+        // What is just being polled is dropped by its task.
+        let future = match self.0.try_lock() {
+            Ok(mut held) => held.take(),
+            Err(TryLockError::Poisoned(held)) => held.into_inner().take(),
+            Err(TryLockError::WouldBlock) => None,
+        };
         // Not under the lock: what is dropped may do anything.
-        let future = self.take();
         drop(future);
     }
 }
@@ -440,14 +435,14 @@ impl<F: Future + Send + 'static> Future for Ambient<F> {
             this.end(Err(TaskEnd::Aborted));
             return Poll::Ready(());
         }
-        let Some(mut future) = this.held.take() else {
-            return Poll::Ready(());
-        };
         let polled = {
+            let mut held = guard(&this.held.0);
+            let Some(future) = held.as_mut() else {
+                return Poll::Ready(());
+            };
             let _entered = enter(&this.life);
             catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)))
         };
-        this.held.put(future);
         match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(output)) => this.end(Ok(output)),

@@ -7,15 +7,10 @@ use std::io;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use crate::host::HostId;
 
 /// Simulated time.
 pub trait Time: 'static {
-    /// Whether a stream may be polled by somebody who runs on another machine than its owner.
-    const POLLS_ANYWHERE: bool;
-
     /// A wait in progress.
     type Wait: Future<Output = ()> + Send + 'static;
 
@@ -33,8 +28,8 @@ pub trait Time: 'static {
 
 /// A simulator, below the faults.
 pub trait Substrate: Time + Debug + Clone + Copy + Default + Eq + Ord + Hash + Send + Sync {
-    /// A connection without faults.
-    type Plain: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+    /// A connection as the simulator made it.
+    type Plain: Send + Unpin + 'static;
     /// Where they arrive.
     type Acceptor: Send + Sync + 'static;
 

@@ -25,7 +25,7 @@ use crate::raft::replica::Replica;
 use crate::raft::types::{Metrics, StoredMembership, term_of};
 use crate::runtime::buggify::stumble;
 use crate::runtime::{Instant, Runtime, WallTime, timeout};
-use crate::state::command;
+use crate::state::{StateError, command};
 use crate::tls::validity::NODE_LIFE;
 
 /// Between two rounds.
@@ -61,6 +61,9 @@ struct Driver<R: Runtime> {
 struct Watch {
     /// The term in which it leads: another one begins anew.
     term: u64,
+    /// How often the cluster's tables had changed when the members were read; none before.
+    read_at: Option<u64>,
+    members: Arc<[store::Member]>,
     health: Health,
     /// Members that said that they hold the signing key.
     signers: BTreeSet<NodeId>,
@@ -68,6 +71,20 @@ struct Watch {
     reports: BTreeMap<NodeId, NodeReport>,
     /// When each was asked last, and what it knew then.
     asked: BTreeMap<NodeId, Asked>,
+}
+
+impl Watch {
+    fn new(term: u64) -> Self {
+        Self {
+            term,
+            read_at: None,
+            members: Arc::new([]),
+            health: Health::new(),
+            signers: BTreeSet::new(),
+            reports: BTreeMap::new(),
+            asked: BTreeMap::new(),
+        }
+    }
 }
 
 /// A question to a member.
@@ -109,7 +126,7 @@ impl<R: Runtime> Driver<R> {
             self.node.note_status(None);
             return;
         };
-        let members = match self.replica.members().await {
+        let members = match self.members(sight.term).await {
             Ok(members) => members,
             Err(error) => {
                 tracing::warn!(%error, "the member table cannot be read");
@@ -234,23 +251,31 @@ impl<R: Runtime> Driver<R> {
         })
     }
 
+    /// What the member table says, read again when it has changed; who leads in another term observes anew.
+    async fn members(&mut self, term: u64) -> Result<Arc<[store::Member]>, StateError> {
+        // Looked at first: what changes meanwhile is read again.
+        let changes = self.replica.cluster_changes();
+        let is_read =
+            |watch: &&Watch| watch.term == term && changes.is_some() && watch.read_at == changes;
+        if let Some(watch) = self.watch.as_ref().filter(is_read) {
+            return Ok(Arc::clone(&watch.members));
+        }
+        let members: Arc<[_]> = self.replica.members().await?.into();
+        let watch = self.watch.take().filter(|watch| watch.term == term);
+        self.watch = Some(Watch {
+            read_at: changes,
+            members: Arc::clone(&members),
+            ..watch.unwrap_or_else(|| Watch::new(term))
+        });
+        Ok(members)
+    }
+
     /// Takes over what Raft's heartbeats tell.
     fn observe(&mut self, members: &[store::Member], sight: &Sight) {
         let now = R::now();
-        if self
-            .watch
-            .as_ref()
-            .is_none_or(|watch| watch.term != sight.term)
-        {
-            self.watch = Some(Watch {
-                term: sight.term,
-                health: Health::new(),
-                signers: BTreeSet::new(),
-                reports: BTreeMap::new(),
-                asked: BTreeMap::new(),
-            });
-        }
-        let watch = self.watch.as_mut().expect("made above");
+        let Some(watch) = self.watch.as_mut() else {
+            return;
+        };
         for member in members {
             let settled = WallTime::from_millis(member.admitted_at_ms) + self.policy.stabilisation;
             let arrival = if settled <= R::wall() {
@@ -355,8 +380,8 @@ impl<R: Runtime> Driver<R> {
             } else {
                 watch.signers.remove(&node);
             }
-            let aims = self.node.aims();
-            watch.reports.insert(node, told(report, &aims, R::wall()));
+            let told = told(report, self.node.aims(), R::wall());
+            watch.reports.insert(node, told);
         }
     }
 

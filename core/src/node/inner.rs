@@ -50,6 +50,8 @@ pub struct Inner<R: Runtime> {
     status: Mutex<Option<Arc<Status>>>,
     /// Threads on which clients may read much at once: the others are left to the log, to snapshots and to reports.
     scans: Arc<Semaphore>,
+    /// What this node would aim at as a leader, in words.
+    aims: String,
 }
 
 impl<R: Runtime> Inner<R> {
@@ -60,7 +62,9 @@ impl<R: Runtime> Inner<R> {
         inhabitant: Inhabitant,
         authority: Option<Authority>,
     ) -> Self {
+        let beat = config.timing.heartbeat().as_millis();
         Self {
+            aims: format!("{}, heartbeat {beat} ms", config.policy.aims()),
             files: IdentityFiles::new(directory.disk().clone(), directory.path()),
             directory,
             authority: Mutex::new(authority),
@@ -329,9 +333,8 @@ impl<R: Runtime> Inner<R> {
 
     /// What this node would aim at as a leader, in words: it should be the same on every node.
     #[must_use]
-    pub fn aims(&self) -> String {
-        let beat = self.config.timing.heartbeat().as_millis();
-        format!("{}, heartbeat {beat} ms", self.config.policy.aims())
+    pub fn aims(&self) -> &str {
+        &self.aims
     }
 
     /// How this node is.
@@ -346,7 +349,7 @@ impl<R: Runtime> Inner<R> {
             holds_signer: self.authority().is_some(),
             certificate_expires_ms: expires.millis(),
             view_index: view.index.0,
-            aims: self.aims(),
+            aims: self.aims().to_owned(),
             leader: match report.leader {
                 // A spare has no part in Raft: it knows what it was shown.
                 0 => view.leader.map_or(0, |leader| leader.0),

@@ -325,6 +325,12 @@ impl<R: Runtime> Replica<R> {
         self.with(|running| running.progress.clone())
     }
 
+    /// How often the tables about the cluster itself have changed since Raft was started; while it runs.
+    #[must_use]
+    pub fn cluster_changes(&self) -> Option<u64> {
+        self.with(|running| *running.progress.cluster_changes.borrow())
+    }
+
     /// Whether this node's memory was compared with that of its peers.
     #[must_use]
     pub fn may_vote(&self) -> bool {

@@ -240,14 +240,14 @@ impl Reader {
 
     /// Bytes of the database file, and how many of them hold something.
     pub fn size(&self) -> Result<(u64, u64), StateError> {
-        let pragma = |name| {
-            self.connection
-                .pragma_query_value(None, name, |row| row.get::<_, u64>(0))
+        let number = |pragma| {
+            let mut statement = self.connection.prepare_cached(pragma)?;
+            statement.query_row([], |row| row.get::<_, u64>(0))
         };
         let (pages, free, bytes) = (
-            pragma("page_count")?,
-            pragma("freelist_count")?,
-            pragma("page_size")?,
+            number("PRAGMA page_count")?,
+            number("PRAGMA freelist_count")?,
+            number("PRAGMA page_size")?,
         );
         Ok((pages * bytes, pages.saturating_sub(free) * bytes))
     }

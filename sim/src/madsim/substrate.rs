@@ -58,7 +58,6 @@ impl Future for Wait {
 }
 
 impl Time for Madsim {
-    const POLLS_ANYWHERE: bool = true;
     type Wait = Wait;
 
     fn elapsed() -> Duration {

@@ -1,11 +1,13 @@
-//! What both ends of a connection know together, which in reality nobody does: how much is on its way, when it is due,
-//! and who has left without saying so.
+//! What both ends of a connection know together, which in reality nobody does: what is on its way, when it is due, and who
+//! has left without saying so.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 use std::task::Waker;
 use std::time::Duration;
+
+use tokio::io::ReadBuf;
 
 use super::rule::Verdict;
 use crate::host::HostId;
@@ -63,7 +65,9 @@ struct Segment {
 #[derive(Debug, Default)]
 struct Flow {
     segments: VecDeque<Segment>,
-    /// Bytes that were written and not read.
+    /// What is in them.
+    bytes: VecDeque<u8>,
+    /// How many bytes were written and not read, those included that nobody will read any more.
     in_flight: usize,
     /// Nothing is due before what was sent earlier.
     last_due: Duration,
@@ -90,6 +94,44 @@ impl Flow {
         }
     }
 
+    /// Moves up to `length` bytes, all of which are due, into the room that `buffer` has; answers how many.
+    fn take(&mut self, length: usize, buffer: &mut ReadBuf<'_>) -> usize {
+        let length = length.min(buffer.remaining());
+        let (front, back) = self.bytes.as_slices();
+        let first = front.len().min(length);
+        buffer.put_slice(&front[..first]);
+        buffer.put_slice(&back[..length - first]);
+        self.bytes.drain(..length);
+        self.in_flight -= length;
+        let mut left = length;
+        while let Some(segment) = self.segments.front_mut()
+            && left > 0
+        {
+            let part = segment.bytes.min(left);
+            segment.bytes -= part;
+            left -= part;
+            if segment.bytes == 0 {
+                self.segments.pop_front();
+            }
+        }
+        self.wake_writer();
+        length
+    }
+
+    /// Nobody will read what is on its way.
+    fn lose(&mut self) {
+        self.segments.clear();
+        self.bytes.clear();
+    }
+
+    /// `waker` is whom to wake for the next bytes.
+    fn remember_reader(&mut self, waker: &Waker) {
+        let known = self.reader.as_ref();
+        if !known.is_some_and(|known| known.will_wake(waker)) {
+            self.reader = Some(waker.clone());
+        }
+    }
+
     fn wake_reader(&mut self) {
         if let Some(waker) = self.reader.take() {
             waker.wake();
@@ -109,12 +151,7 @@ pub(super) struct Connection {
     id: u64,
     hosts: [HostId; 2],
     state: Mutex<State>,
-    /// How a writer has that taken from below which it wrote, for the side that is to read it.
-    fetches: [OnceLock<Fetch>; 2],
 }
-
-/// Takes what is below a side.
-pub(super) type Fetch = Box<dyn Fn() + Send + Sync>;
 
 #[derive(Debug)]
 struct State {
@@ -130,7 +167,7 @@ struct State {
 /// What a reader finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Readable {
-    /// So many bytes may be taken.
+    /// So many bytes, which it has now.
     Bytes(usize),
     /// The stream has ended.
     End,
@@ -152,19 +189,6 @@ impl Connection {
             id,
             hosts: [dialler, acceptor],
             state: Mutex::new(state),
-            fetches: [OnceLock::new(), OnceLock::new()],
-        }
-    }
-
-    /// Says how it is fetched what is below `side`; for its first stream, and there is no other.
-    pub(super) fn set_fetch(&self, side: Side, fetch: Fetch) {
-        let _ = self.fetches[side.index()].set(fetch);
-    }
-
-    /// Fetches what is below `side`, if anybody but itself may.
-    pub(super) fn fetch(&self, side: Side) {
-        if let Some(fetch) = self.fetches[side.index()].get() {
-            fetch();
         }
     }
 
@@ -187,12 +211,13 @@ impl Connection {
         crate::sync::guard(&self.state)
     }
 
-    /// What `side` may read at `now`.
-    pub(super) fn readable(
+    /// What `side` reads at `now`; whoever gets nothing is woken when there is something.
+    pub(super) fn read(
         &self,
         side: Side,
         now: Duration,
         waker: &Waker,
+        buffer: &mut ReadBuf<'_>,
     ) -> io::Result<Readable> {
         let mut state = self.state();
         if state.silent {
@@ -203,15 +228,15 @@ impl Connection {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         let flow = &mut state.flows[side.peer().index()];
-        flow.reader = Some(waker.clone());
         let due = flow
             .segments
             .iter()
             .take_while(|segment| segment.due <= now);
         let bytes = due.map(|segment| segment.bytes).sum();
         if bytes > 0 {
-            return Ok(Readable::Bytes(bytes));
+            return Ok(Readable::Bytes(flow.take(bytes, buffer)));
         }
+        flow.remember_reader(waker);
         let next = flow
             .segments
             .front()
@@ -225,24 +250,6 @@ impl Connection {
             )),
             None => Ok(reset.map_or(Readable::Nothing, Readable::NotBefore)),
         }
-    }
-
-    /// `side` has taken so many bytes.
-    pub(super) fn taken(&self, side: Side, mut bytes: usize) {
-        let mut state = self.state();
-        let flow = &mut state.flows[side.peer().index()];
-        flow.in_flight -= bytes;
-        while let Some(segment) = flow.segments.front_mut()
-            && bytes > 0
-        {
-            let part = segment.bytes.min(bytes);
-            segment.bytes -= part;
-            bytes -= part;
-            if segment.bytes == 0 {
-                flow.segments.pop_front();
-            }
-        }
-        flow.wake_writer();
     }
 
     /// Whether `side` learns by `now` that the connection was reset, if its peer's machine can tell it.
@@ -265,18 +272,12 @@ impl Connection {
         Ok(Some(WINDOW - flow.in_flight))
     }
 
-    /// Whether what `side` writes can still reach a process.
-    pub(super) fn is_heard(&self, side: Side) -> bool {
-        let state = self.state();
-        !state.silent && state.ends[side.peer().index()] == End::Open
-    }
-
-    /// `side` has written so many bytes. `answers` says whether the peer's machine is up and reachable, so that it would
+    /// `side` writes `bytes`, for which there is room. `answers` says whether the peer's machine is up and reachable, so that it would
     /// answer a stray segment with a reset.
     pub(super) fn written(
         &self,
         side: Side,
-        bytes: usize,
+        bytes: &[u8],
         now: Duration,
         verdict: Verdict,
         answers: bool,
@@ -284,7 +285,7 @@ impl Connection {
     ) {
         let mut state = self.state();
         if state.silent {
-            state.flows[side.index()].in_flight += bytes;
+            state.flows[side.index()].in_flight += bytes.len();
             return;
         }
         let Verdict::Passes {
@@ -297,7 +298,7 @@ impl Connection {
         };
         let heard = state.ends[side.peer().index()] == End::Open;
         let flow = &mut state.flows[side.index()];
-        flow.in_flight += bytes;
+        flow.in_flight += bytes.len();
         if !heard {
             if answers {
                 state.resets[side.index()].get_or_insert(now + delay * 2);
@@ -307,14 +308,15 @@ impl Connection {
         }
         let mut due = now + delay;
         if let Some(rate) = bytes_per_second {
-            let time =
-                Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / rate.max(1));
+            let nanos = (bytes.len() as u64).saturating_mul(1_000_000_000) / rate.max(1);
+            let time = Duration::from_nanos(nanos);
             flow.pipe_free = flow.pipe_free.max(now) + time;
             due = due.max(flow.pipe_free + delay);
         }
         flow.last_due = flow.last_due.max(due);
+        flow.bytes.extend(bytes);
         flow.segments.push_back(Segment {
-            bytes,
+            bytes: bytes.len(),
             due: flow.last_due,
         });
         flow.call_reader(now, flow.last_due, wake_after);
@@ -352,7 +354,7 @@ impl Connection {
         if state.ends[side.index()] != End::Closed {
             state.ends[side.index()] = End::Gone;
             // What it had sent and no other machine had received went with it, or arrives: the peer's kernel has it.
-            state.flows[side.peer().index()].segments.clear();
+            state.flows[side.peer().index()].lose();
         }
     }
 
@@ -378,7 +380,7 @@ impl Connection {
         let mut state = self.state();
         state.ends[side.index()] = End::Gone;
         state.resets[side.index()] = Some(now);
-        state.flows[side.peer().index()].segments.clear();
+        state.flows[side.peer().index()].lose();
         state.flows[side.peer().index()].wake_reader();
         state.flows[side.index()].wake_writer();
     }

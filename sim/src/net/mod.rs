@@ -2,11 +2,11 @@
 //!
 //! Neither simulator's own network can do what a cluster has to survive: one refuses at once where a real network would
 //! swallow packets, knows no half-closed and no half-open connection and never makes a writer wait; the other's streams
-//! never continue after a loss, and a crash there says goodbye on every connection. So both are left clean and fast, and
-//! the faults are ours, above them: one fault means one thing in both worlds.
+//! never continue after a loss, and a crash there says goodbye on every connection. So they find the machines and make the
+//! connections, and what happens on a connection is ours: one fault means one thing in both worlds.
 //!
-//! `rule` says as data what happens on which links; `connection` is what both ends of a connection know together;
-//! `stream` hands bytes on when they are due. What TCP promises is kept: bytes arrive once and in order or the stream
+//! `rule` says as data what happens on which links; `connection` is what both ends of a connection know together, the bytes
+//! on their way included; `stream` is one end. What TCP promises is kept: bytes arrive once and in order or the stream
 //! breaks; a link that is cut loses nothing, and what was sent arrives in a burst when it is back; duplication and
 //! reordering of packets are TCP's business and never seen above it.
 
@@ -244,10 +244,7 @@ impl Network {
     }
 
     fn is_dark(&self, host: HostId) -> bool {
-        self.lock()
-            .machines
-            .get(&host)
-            .is_some_and(|disk| !disk.is_powered())
+        self.lock().is_dark(host)
     }
 
     /// Whether nothing comes through to `side` just now.
@@ -273,22 +270,22 @@ impl Network {
         &self,
         connection: &Connection,
         side: Side,
-        bytes: usize,
+        bytes: &[u8],
         now: Duration,
         wake_after: WakeAfter,
     ) {
         let (from, to) = (connection.host(side), connection.host(side.peer()));
         let mut inner = self.lock();
         inner.carried.messages += 1;
-        inner.carried.bytes += bytes as u64;
+        inner.carried.bytes += bytes.len() as u64;
         if inner.rules.is_forgotten(from, to) {
             connection.silence();
         }
         let Inner { rules, rng, .. } = &mut *inner;
         let verdict = rules.verdict(from, to, rng);
         let reachable = !rules.is_blocked(from, to) && !rules.is_blocked(to, from);
+        let answers = reachable && !inner.is_dark(to);
         drop(inner);
-        let answers = reachable && !self.is_dark(to);
         connection.written(side, bytes, now, verdict, answers, wake_after);
     }
 
@@ -401,6 +398,11 @@ impl Network {
 }
 
 impl Inner {
+    fn is_dark(&self, host: HostId) -> bool {
+        let disk = self.machines.get(&host);
+        disk.is_some_and(|disk| !disk.is_powered())
+    }
+
     fn wake_all(&mut self) {
         for waker in std::mem::take(&mut self.blocked)
             .into_values()

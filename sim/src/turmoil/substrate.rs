@@ -31,8 +31,6 @@ thread_local! {
 pub struct Turmoil;
 
 impl Time for Turmoil {
-    /// A stream asks for the machine whose turn it is.
-    const POLLS_ANYWHERE: bool = false;
     type Wait = tokio::time::Sleep;
 
     /// turmoil looks the machine up among all others, and that with everything that asks for the time. As long as its process goes on,
