@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
@@ -53,7 +52,7 @@ impl Credentials {
         }
         // The CA's certificate too, since a joiner finds its root of trust in it.
         let chain = vec![certificate.clone(), authority.clone()];
-        let shown = CertifiedKey::from_der(chain, key.to_pkcs8(), &ring::default_provider())?;
+        let shown = CertifiedKey::new(chain, Arc::new(key.clone()));
         Ok(Self {
             key,
             validity: Validity::of(&certificate)?,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use rcgen::{PKCS_ED25519, PublicKeyData, SignatureAlgorithm, SigningKey};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
+use rustls::{SignatureScheme, sign};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -106,6 +107,31 @@ struct Material {
     seed: Zeroizing<[u8; 32]>,
     pair: Ed25519KeyPair,
     public: PublicKey,
+}
+
+impl sign::SigningKey for PrivateKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn sign::Signer>> {
+        let offered = offered.contains(&SignatureScheme::ED25519);
+        offered.then(|| Box::new(self.clone()) as _)
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        Some(self.public().spki().into())
+    }
+
+    fn algorithm(&self) -> rustls::SignatureAlgorithm {
+        rustls::SignatureAlgorithm::ED25519
+    }
+}
+
+impl sign::Signer for PrivateKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        Ok(self.sign(message).to_vec())
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::ED25519
+    }
 }
 
 impl PrivateKey {

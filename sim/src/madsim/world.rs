@@ -38,7 +38,7 @@ impl Simulator for MadsimWorld {
 
     fn new(seed: Seed) -> Self {
         let mut config = madsim::Config::default();
-        // The network below ours is clean and fast.
+        // Connections are made by a clean and fast network.
         config.net.send_latency = Duration::ZERO..Duration::from_micros(1);
         let runtime = Runtime::with_seed_and_config(seed.number(), config);
         keep_time(runtime.block_on(async { TimeHandle::current() }));

@@ -26,11 +26,9 @@ impl Simulator for TurmoilWorld {
             .rng_seed(seed.number())
             .simulation_duration(NEVER)
             .tick_duration(TICK)
-            // The network below ours is clean and fast.
+            // Connections are made by a clean and fast network.
             .min_message_latency(Duration::ZERO)
             .max_message_latency(Duration::from_millis(1))
-            // What is on its way is bounded by our own window; a full buffer here would be a panic.
-            .tcp_capacity(1 << 16)
             .epoch(std::time::UNIX_EPOCH)
             .build();
         Self { simulation }
