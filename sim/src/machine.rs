@@ -4,7 +4,7 @@
 //! remembers whose task it is polling. [`Ambient`] wraps every task to keep that true, and is where a machine without
 //! power, a paused one and a panic are dealt with, in the same way in every world.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -301,6 +301,21 @@ impl<F: Send> Drops for Held<F> {
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Life>>> = const { RefCell::new(None) };
+    /// How long the world has run, once the task that is being polled has asked.
+    static ELAPSED: Cell<Option<Duration>> = const { Cell::new(None) };
+}
+
+/// What `ask` says of how long the world has run. No time passes while a task is polled, and a poll asks often: only the first
+/// time is it asked.
+pub(crate) fn elapsed_by(ask: impl FnOnce() -> Duration) -> Duration {
+    if let Some(elapsed) = ELAPSED.get() {
+        return elapsed;
+    }
+    let elapsed = ask();
+    if CURRENT.with_borrow(Option::is_some) {
+        ELAPSED.set(Some(elapsed));
+    }
+    elapsed
 }
 
 /// The life whose task is being polled.
@@ -320,6 +335,7 @@ pub(crate) fn with_current<T>(read: impl FnOnce(&Life) -> T) -> Option<T> {
 
 /// Makes `life` the current one until the answer is dropped.
 fn enter(life: &Arc<Life>) -> Entered {
+    ELAPSED.set(None);
     Entered(CURRENT.replace(Some(Arc::clone(life))))
 }
 
@@ -328,6 +344,7 @@ struct Entered(Option<Arc<Life>>);
 impl Drop for Entered {
     fn drop(&mut self) {
         CURRENT.set(self.0.take());
+        ELAPSED.set(None);
     }
 }
 

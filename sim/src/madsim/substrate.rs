@@ -13,6 +13,7 @@ use madsim::time::{Sleep, TimeHandle};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::host::HostId;
+use crate::machine::elapsed_by;
 use crate::substrate::{Substrate, Time};
 
 /// A number is on its way no longer than this: far more than the network below ours takes.
@@ -61,10 +62,12 @@ impl Time for Madsim {
     type Wait = Wait;
 
     fn elapsed() -> Duration {
-        let told = WORLD.with_borrow(|time| time.as_ref().map(TimeHandle::elapsed));
-        // What is dropped with its world has no time to ask for.
-        told.or_else(|| TimeHandle::try_current().map(|time| time.elapsed()))
-            .unwrap_or_default()
+        elapsed_by(|| {
+            let told = WORLD.with_borrow(|time| time.as_ref().map(TimeHandle::elapsed));
+            // What is dropped with its world has no time to ask for.
+            told.or_else(|| TimeHandle::try_current().map(|time| time.elapsed()))
+                .unwrap_or_default()
+        })
     }
 
     fn wait(duration: Duration) -> Self::Wait {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::host::HostId;
-use crate::machine::running_life;
+use crate::machine::{elapsed_by, running_life};
 use crate::substrate::{Substrate, Time};
 
 /// How long the world had run at a moment of a machine's tokio runtime.
@@ -42,17 +42,19 @@ impl Time for Turmoil {
     fn elapsed() -> Duration {
         // What is dropped with its world has no time to ask for.
         let told = || turmoil::sim_elapsed().unwrap_or_default();
-        let Some(life) = running_life() else {
-            return told();
-        };
-        match KNOWN.get().filter(|known| known.life == life) {
-            Some(known) => known.elapsed + known.at.elapsed(),
-            None => {
-                let (elapsed, at) = (told(), Instant::now());
-                KNOWN.set(Some(Known { life, at, elapsed }));
-                elapsed
+        elapsed_by(|| {
+            let Some(life) = running_life() else {
+                return told();
+            };
+            match KNOWN.get().filter(|known| known.life == life) {
+                Some(known) => known.elapsed + known.at.elapsed(),
+                None => {
+                    let (elapsed, at) = (told(), Instant::now());
+                    KNOWN.set(Some(Known { life, at, elapsed }));
+                    elapsed
+                }
             }
-        }
+        })
     }
 
     #[expect(
