@@ -297,12 +297,12 @@ impl<R: Runtime> Driver<R> {
         for member in members {
             let node = NodeId(member.id);
             if Role::from_stored(member.role).is_none_or(Role::receives_log) {
-                watch.health.receives_log(node);
+                watch.health.note_receiver(node);
             } else if watch.health.spare_since(node).is_none() {
                 let view = newest.get_or_insert_with(|| self.node.newest_view());
                 let row = view.members.get(&node);
                 if row.is_some_and(|row| row.role == member.role) {
-                    watch.health.is_spare(node, view.index.0);
+                    watch.health.note_spare(node, view.index.0);
                 }
             }
         }

@@ -217,7 +217,7 @@ impl Health {
     }
 
     /// Notes that `node` receives the log.
-    pub fn receives_log(&mut self, node: NodeId) {
+    pub fn note_receiver(&mut self, node: NodeId) {
         if let Some(health) = self.nodes.get_mut(&node) {
             health.spare_since = None;
             health.keeps_log = true;
@@ -225,7 +225,7 @@ impl Health {
     }
 
     /// Notes that `node` is a spare as of the log index `at`, or has been for longer.
-    pub fn is_spare(&mut self, node: NodeId, at: u64) {
+    pub fn note_spare(&mut self, node: NodeId, at: u64) {
         if let Some(health) = self.nodes.get_mut(&node) {
             health.spare_since.get_or_insert(at);
         }
@@ -288,18 +288,18 @@ mod tests {
         let said = |as_of, holds_log| SaidOfLog { as_of, holds_log };
         let (mut health, _) = watched(Arrival::Established);
         assert!(keeps_log(&health), "it has not been asked");
-        health.receives_log(NODE);
+        health.note_receiver(NODE);
         health.said_of_log(NODE, said(100, false));
         assert!(keeps_log(&health), "it is about to make one");
-        health.is_spare(NODE, 65);
-        health.is_spare(NODE, 71);
+        health.note_spare(NODE, 65);
+        health.note_spare(NODE, 71);
         health.said_of_log(NODE, said(64, false));
         assert!(keeps_log(&health), "it takes itself for a standby");
         health.said_of_log(NODE, said(65, true));
         assert!(keeps_log(&health));
         health.said_of_log(NODE, said(65, false));
         assert!(!keeps_log(&health));
-        health.receives_log(NODE);
+        health.note_receiver(NODE);
         assert!(keeps_log(&health));
         assert_eq!(health.spare_since(NODE), None);
     }

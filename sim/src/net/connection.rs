@@ -274,7 +274,7 @@ impl Connection {
 
     /// `side` writes `bytes`, for which there is room. `answers` says whether the peer's machine is up and reachable, so that it would
     /// answer a stray segment with a reset.
-    pub(super) fn written(
+    pub(super) fn write(
         &self,
         side: Side,
         bytes: &[u8],

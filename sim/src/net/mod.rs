@@ -266,7 +266,7 @@ impl Network {
         blocked
     }
 
-    fn written(
+    fn write(
         &self,
         connection: &Connection,
         side: Side,
@@ -286,7 +286,7 @@ impl Network {
         let reachable = !rules.is_blocked(from, to) && !rules.is_blocked(to, from);
         let answers = reachable && !inner.is_dark(to);
         drop(inner);
-        connection.written(side, bytes, now, verdict, answers, wake_after);
+        connection.write(side, bytes, now, verdict, answers, wake_after);
     }
 
     fn shut(&self, connection: &Connection, side: Side, now: Duration) {

@@ -114,7 +114,7 @@ impl<S: Unpin, T: Time> AsyncWrite for Linked<S, T> {
         };
         let bytes = &bytes[..bytes.len().min(room)];
         this.network
-            .written(&this.connection, this.side, bytes, now, T::wake_after);
+            .write(&this.connection, this.side, bytes, now, T::wake_after);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -184,7 +184,7 @@ mod tests {
         };
         let write = |bytes: &[u8], verdict| {
             let (from, wake) = (Side::Acceptor, Never::wake_after);
-            connection.written(from, bytes, Duration::ZERO, verdict, true, wake);
+            connection.write(from, bytes, Duration::ZERO, verdict, true, wake);
         };
         assert_eq!(read(64), None);
         write(b"one", after(Duration::ZERO));
