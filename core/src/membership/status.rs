@@ -405,7 +405,8 @@ fn node_status(member: &store::Member, seat: &Seat, report: NodeReport) -> NodeS
 mod tests {
     use super::*;
     use crate::membership::{
-        Arrival, Configuration, Health, MemberFacts, OwnTerm, Policy, RaftFacts, Signer, plan_fleet,
+        Arrival, Configuration, Health, MemberFacts, OwnTerm, Policy, RaftFacts, SaidOfLog, Signer,
+        plan_fleet,
     };
     use crate::runtime::Instant;
 
@@ -429,6 +430,14 @@ mod tests {
                     &policy,
                     now - Duration::from_millis(100),
                 );
+            }
+            if *role == Role::Spare {
+                let no_log = SaidOfLog {
+                    as_of: 1,
+                    holds_log: false,
+                };
+                health.note_spare(NodeId(*id), 1);
+                health.said_of_log(NodeId(*id), no_log);
             }
             members.push(store::Member {
                 id: *id,

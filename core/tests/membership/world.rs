@@ -6,7 +6,7 @@ use std::time::Duration;
 use quorate::ids::NodeId;
 use quorate::membership::{
     Arrival, Configuration, Duty, Health, MemberFacts, OwnTerm, Plan, Policy, RaftFacts, Role,
-    RoleChange, Signer, Step, plan,
+    RoleChange, SaidOfLog, Signer, Step, plan,
 };
 use quorate::runtime::Instant;
 
@@ -16,6 +16,12 @@ pub(crate) const TICK: Duration = Duration::from_millis(250);
 const COPIED_PER_TICK: u64 = 250;
 /// Entries that a node without a log has to copy.
 const WHOLE_LOG: u64 = 2_000;
+
+/// What a spare says here, which knows at once that it is one.
+const NO_LOG: SaidOfLog = SaidOfLog {
+    as_of: 0,
+    holds_log: false,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Power {
@@ -228,8 +234,15 @@ impl World {
             }
             let lag = node.facts.role.receives_log().then_some(node.lag);
             match lag {
-                Some(_) => self.health.heard(*id, lag, &self.policy, self.now),
-                None => self.health.answered(*id, &self.policy, self.now),
+                Some(_) => {
+                    self.health.heard(*id, lag, &self.policy, self.now);
+                    self.health.note_receiver(*id);
+                }
+                None => {
+                    self.health.answered(*id, &self.policy, self.now);
+                    self.health.note_spare(*id, 0);
+                    self.health.said_of_log(*id, NO_LOG);
+                }
             }
             node.note_return(&self.policy, self.led_since, self.now);
             node.last_heard = Some(self.now);
