@@ -29,6 +29,8 @@ impl Simulator for TurmoilWorld {
             // Connections are made by a clean and fast network.
             .min_message_latency(Duration::ZERO)
             .max_message_latency(Duration::from_millis(1))
+            // Of a hundred machines all may ask one for a connection at once; more than fit would be a panic.
+            .tcp_capacity(1 << 16)
             .epoch(std::time::UNIX_EPOCH)
             .build();
         Self { simulation }
