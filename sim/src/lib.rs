@@ -1,6 +1,6 @@
 //! Whole clusters of the production code, unchanged, in one thread and simulated time.
 //!
-//! Three layers. At the bottom, a *simulator* gives time, tasks and plain streams: `madsim` (random scheduling) or
+//! Three layers. At the bottom, a *simulator* gives time, tasks and connections: `madsim` (random scheduling) or
 //! `turmoil` (real tokio), two independent ones, so that a bug in one of them is not taken for a bug of ours. In the
 //! middle, everything that fails is our own and the same over both: machines with their clocks, the disk under SQLite,
 //! the links. On top, a *world* that a test or a scenario drives. Same seed, same run, bit for bit.

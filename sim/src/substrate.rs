@@ -1,4 +1,4 @@
-//! What a simulator has to give: time, tasks and plain streams. Everything else is ours and the same in every world.
+//! What a simulator has to give: time, tasks and connections. Everything else is ours and the same in every world.
 
 use std::fmt::Debug;
 use std::future::Future;

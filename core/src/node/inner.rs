@@ -36,7 +36,7 @@ pub struct Inner<R: Runtime> {
     inhabitant: Mutex<Inhabitant>,
     /// With what this node fails together: as configured, or as an operator said since.
     failure_domain: Mutex<String>,
-    /// Who leads, as a voter said when this node knew of no leader; zero before.
+    /// Who leads, as a voter said when the leader that is known here did not answer as one; zero when nobody was asked.
     told_leader: AtomicU64,
     /// Held by whoever reads a row of the member table in order to change it.
     row_changes: tokio::sync::Mutex<()>,

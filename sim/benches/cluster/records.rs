@@ -1,5 +1,5 @@
 //! What a message costs behind TLS beyond what it costs without, over the configurations and with the layers that nodes use:
-//! sealing and opening are less than half of it.
+//! sealing and opening are only a part of it.
 
 use std::fmt;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Time, tasks and plain streams of madsim.
+//! Time, tasks and connections of madsim.
 
 use std::cell::RefCell;
 use std::future::Future;

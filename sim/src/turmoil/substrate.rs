@@ -1,4 +1,4 @@
-//! Time, tasks and plain streams of turmoil.
+//! Time, tasks and connections of turmoil.
 
 use std::cell::Cell;
 use std::future::Future;
