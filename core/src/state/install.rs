@@ -15,6 +15,7 @@ use rusqlite::{Connection, params};
 
 use super::error::StateError;
 use super::frozen::Records;
+use super::heads::Heads;
 use super::keyspace::{Keyspace, Newest, Version};
 use super::mark::{self, Applied, Mark};
 use super::position::Position;
@@ -43,6 +44,7 @@ pub(super) struct Staging {
     versions: u64,
     live: i64,
     checksum: crc32fast::Hasher,
+    heads: Heads,
     /// A version whose value has not come to its end.
     partial: Option<SnapshotVersion>,
     whole: bool,
@@ -88,7 +90,7 @@ impl State {
             Content::Versions(versions) => {
                 staging.add_versions(&self.connection, &versions.versions)?;
             }
-            Content::End(end) => staging.end(end)?,
+            Content::End(end) => staging.end(&self.connection, end)?,
         }
         staging.checksum.update(&chunk.encode_to_vec());
         Ok(if staging.whole {
@@ -159,6 +161,7 @@ impl Staging {
             versions: 0,
             live: 0,
             checksum,
+            heads: Heads::default(),
             partial: None,
             whole: false,
         })
@@ -230,7 +233,7 @@ impl Staging {
         keyspace: &mut Keyspace<'_>,
         version: &SnapshotVersion,
     ) -> Result<(), StateError> {
-        let before = keyspace.newest(&version.key)?;
+        let before = self.heads.newest(keyspace, &version.key)?;
         self.check_version(version, before.as_ref())?;
         let existed = before.is_some_and(|before| before.exists());
         let new = Version {
@@ -241,7 +244,8 @@ impl Staging {
             version: version.version,
             lease: version.lease,
         };
-        keyspace.add(&new, before.as_ref())?;
+        let newest = keyspace.append(&new, before.as_ref())?;
+        self.heads.set(keyspace, &version.key, newest)?;
         self.live += i64::from(version.version > 0) - i64::from(existed);
         self.versions += 1;
         Ok(())
@@ -270,7 +274,7 @@ impl Staging {
         }
     }
 
-    fn end(&mut self, end: &SnapshotEnd) -> Result<(), StateError> {
+    fn end(&mut self, connection: &Connection, end: &SnapshotEnd) -> Result<(), StateError> {
         if self.partial.is_some() || end.versions != self.versions {
             return Err(incomplete(&format!(
                 "{} versions came of {}",
@@ -280,6 +284,9 @@ impl Staging {
         if end.checksum != self.checksum.clone().finalize() {
             return Err(incomplete("its checksum is wrong"));
         }
+        let transaction = connection.unchecked_transaction()?;
+        self.heads.write(&mut Keyspace::staged(&transaction))?;
+        transaction.commit()?;
         self.whole = true;
         Ok(())
     }

@@ -192,6 +192,17 @@ impl<'c> Keyspace<'c> {
         new: &Version<'_>,
         before: Option<&Newest>,
     ) -> Result<(), StateError> {
+        let newest = self.append(new, before)?;
+        self.point(new.key, &newest)
+    }
+
+    /// Adds a version to history, behind `before`, and to its lease. What it answers is the key's newest from now on, to which
+    /// [`Keyspace::point`] has yet to point.
+    pub(super) fn append(
+        &mut self,
+        new: &Version<'_>,
+        before: Option<&Newest>,
+    ) -> Result<Newest, StateError> {
         let (prev, jump, steps, lease) = match before {
             None => (Position::NONE, Position::NONE, 0, 0),
             Some(newest) if newest.head < new.position => {
@@ -214,23 +225,35 @@ impl<'c> Keyspace<'c> {
             new.key,
             new.sealed_value()
         ])?;
+        if lease != new.lease {
+            self.move_between_leases(new.key, lease, new.lease)?;
+        }
         let (jump, steps) = if steps + 1 == STRIDE {
             (new.position, 0)
         } else {
             (jump, steps + 1)
         };
+        Ok(Newest {
+            head: new.position,
+            created: new.created,
+            version: new.version,
+            lease: new.lease,
+            jump,
+            steps,
+        })
+    }
+
+    /// Makes the key point to its newest version.
+    pub(super) fn point(&mut self, key: &[u8], newest: &Newest) -> Result<(), StateError> {
         self.point.get()?.execute(params![
-            new.key,
-            new.position.0,
-            new.created,
-            new.version,
-            new.lease,
-            jump.0,
-            steps
+            key,
+            newest.head.0,
+            newest.created,
+            newest.version,
+            newest.lease,
+            newest.jump.0,
+            newest.steps
         ])?;
-        if lease != new.lease {
-            self.move_between_leases(new.key, lease, new.lease)?;
-        }
         Ok(())
     }
 

@@ -18,7 +18,7 @@
 //! | `validate` | what can be said of a request before anything is read |
 //! | `range`, `reader` | reads |
 //! | `frozen`, `digest` | the state at one entry, read in pieces; comparing replicas |
-//! | `snapshot`, `install` | the state as a stream, and back |
+//! | `snapshot`, `install`, `heads` | the state as a stream, and back |
 //! | `response`, `error` | answers, rejections, and failures of this node |
 //!
 //! # Durability
@@ -39,6 +39,7 @@ mod compact;
 mod digest;
 mod error;
 mod frozen;
+mod heads;
 mod install;
 mod keyspace;
 mod lease;

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message;
-use quorate::proto::etcdserverpb::PutRequest;
-use quorate::proto::store::SnapshotChunk;
+use quorate::proto::etcdserverpb::{PutRequest, RangeRequest};
 use quorate::proto::store::command::Body;
 use quorate::proto::store::snapshot_chunk::Content;
+use quorate::proto::store::{LeaseRevoke, SnapshotChunk};
 use quorate::state::{SnapshotReader, Staged, StateError, Sweep, command};
 
 use crate::driver::{Driver, compact, delete, grant, log_id, put};
@@ -77,6 +77,64 @@ fn long_values_travel_in_small_messages() {
     let mut receiver = Driver::new();
     send(&driver, &mut receiver);
     assert_eq!(receiver.everything(), driver.everything());
+}
+
+/// More keys than a receiver holds in memory before it writes them, then the same keys again: deleted, with leases, so often
+/// that they are reached by jumps.
+#[test]
+fn keys_that_were_put_away_while_a_snapshot_came_are_found_again() {
+    let mut driver = Driver::new();
+    let long = |number: u32| format!("{number}{}", "k".repeat(200_000));
+    let of_lease = |key: &str| {
+        Body::Put(PutRequest {
+            key: Bytes::from(key.to_owned()),
+            lease: 5,
+            ..PutRequest::default()
+        })
+    };
+    driver.apply_all(&[grant(5), of_lease("a"), put("a", "1"), of_lease("b")]);
+    driver.apply_all(
+        &(0..150)
+            .map(|n| put("often", &format!("{n}")))
+            .collect::<Vec<_>>(),
+    );
+    let keys: Vec<_> = (0..30).map(long).collect();
+    for round in ["1", "2"] {
+        driver.apply_all(&keys.iter().map(|key| put(key, round)).collect::<Vec<_>>());
+        driver.apply_all(&[
+            put("often", round),
+            of_lease("a"),
+            delete("b"),
+            put("b", round),
+        ]);
+        driver.apply_all(&[delete(&keys[7]), of_lease(&keys[8])]);
+    }
+    let mut receiver = Driver::new();
+    send(&driver, &mut receiver);
+    let digests = [&driver, &receiver].map(|driver| driver.state.snapshots().digest().unwrap());
+    assert_eq!(digests[0], digests[1]);
+    let last = driver.state.revision().0;
+    for revision in (1..=last).step_by(3) {
+        let read = |driver: &Driver| {
+            let whole = RangeRequest {
+                key: Bytes::from_static(b"\0"),
+                range_end: Bytes::from_static(b"\0"),
+                revision,
+                ..RangeRequest::default()
+            };
+            driver.range(&whole).unwrap()
+        };
+        assert!(read(&driver) == read(&receiver), "revision {revision}");
+    }
+    // A lease takes the keys with it that are its own at the end, and no others.
+    for driver in [&mut driver, &mut receiver] {
+        driver.apply(Body::LeaseRevoke(LeaseRevoke {
+            id: 5,
+            expired_in_term: 0,
+        }));
+    }
+    assert_eq!(receiver.everything(), driver.everything());
+    assert_eq!(receiver.everything().len(), keys.len() - 2 + 2);
 }
 
 #[test]
