@@ -8,7 +8,7 @@ use crate::seed::Seed;
 use crate::simulator::{Simulator, Software};
 
 /// How far one step goes; also when messages are delivered, and what a run costs goes with their number.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(10);
 /// turmoil ends a simulation at some time: never, here.
 const NEVER: Duration = Duration::from_secs(1 << 40);
 
@@ -26,6 +26,7 @@ impl Simulator for TurmoilWorld {
             .rng_seed(seed.number())
             .simulation_duration(NEVER)
             .tick_duration(TICK)
+            .enable_random_order()
             // Connections are made by a clean and fast network.
             .min_message_latency(Duration::ZERO)
             .max_message_latency(Duration::from_millis(1))
