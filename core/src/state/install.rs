@@ -20,7 +20,7 @@ use super::keyspace::{Keyspace, Newest, Version};
 use super::mark::{self, Applied, Mark};
 use super::position::Position;
 use super::reader::Lease;
-use super::snapshot::STREAM_FORMAT;
+use super::snapshot::{Checksum, STREAM_FORMAT};
 use super::{State, durable_point, schema, system};
 use crate::database::{self, Synchronous};
 use crate::ids::LeaseId;
@@ -28,7 +28,6 @@ use crate::proto::store::snapshot_chunk::Content;
 use crate::proto::store::{
     SnapshotChunk, SnapshotEnd, SnapshotHead, SnapshotRecords, SnapshotVersion,
 };
-use prost::Message;
 
 /// Every table that is built up beside the one that it replaces.
 const TABLES: [&str; 4] = ["keys", "history", "leases", "lease_keys"];
@@ -43,7 +42,7 @@ pub(super) struct Staging {
     next: u64,
     versions: u64,
     live: i64,
-    checksum: crc32fast::Hasher,
+    checksum: Checksum,
     heads: Heads,
     /// A version whose value has not come to its end.
     partial: Option<SnapshotVersion>,
@@ -92,7 +91,7 @@ impl State {
             }
             Content::End(end) => staging.end(&self.connection, end)?,
         }
-        staging.checksum.update(&chunk.encode_to_vec());
+        staging.checksum.add(chunk);
         Ok(if staging.whole {
             Staged::Whole
         } else {
@@ -153,14 +152,13 @@ impl Staging {
             trusted: vec![],
             leases: vec![],
         };
-        let checksum = crc32fast::Hasher::new();
         Ok(Self {
             head: head.clone(),
             records,
             next: 0,
             versions: 0,
             live: 0,
-            checksum,
+            checksum: Checksum::default(),
             heads: Heads::default(),
             partial: None,
             whole: false,
@@ -201,25 +199,16 @@ impl Staging {
         let transaction = connection.unchecked_transaction()?;
         let mut keyspace = Keyspace::staged(&transaction);
         for piece in versions {
-            let whole = match self.partial.take() {
-                None => piece.clone(),
-                Some(begun) if begun.position == piece.position => {
-                    if begun.value.len() + piece.value.len() > LONGEST_VALUE {
-                        return Err(incomplete("a value without an end"));
-                    }
-                    let value = [begun.value.as_ref(), piece.value.as_ref()].concat().into();
-                    SnapshotVersion {
-                        value,
-                        continued: piece.continued,
-                        ..begun
-                    }
-                }
-                Some(_) => return Err(incomplete("a value ends in the middle")),
-            };
-            if whole.continued {
-                self.partial = Some(whole);
+            let joined = self
+                .partial
+                .take()
+                .map(|begun| join(begun, piece))
+                .transpose()?;
+            let version = joined.as_ref().unwrap_or(piece);
+            if version.continued {
+                self.partial = Some(version.clone());
             } else {
-                self.add_version(&mut keyspace, &whole)?;
+                self.add_version(&mut keyspace, version)?;
             }
         }
         drop(keyspace);
@@ -281,7 +270,7 @@ impl Staging {
                 self.versions, end.versions
             )));
         }
-        if end.checksum != self.checksum.clone().finalize() {
+        if end.checksum != self.checksum.value() {
             return Err(incomplete("its checksum is wrong"));
         }
         let transaction = connection.unchecked_transaction()?;
@@ -308,6 +297,21 @@ impl Staging {
     fn membership(&self) -> Option<(crate::proto::store::LogId, crate::proto::store::Membership)> {
         self.head.membership_id.zip(self.head.membership.clone())
     }
+}
+
+/// A version that has begun, and what comes next of its value.
+fn join(begun: SnapshotVersion, piece: &SnapshotVersion) -> Result<SnapshotVersion, StateError> {
+    if begun.position != piece.position {
+        return Err(incomplete("a value ends in the middle"));
+    }
+    if begun.value.len() + piece.value.len() > LONGEST_VALUE {
+        return Err(incomplete("a value without an end"));
+    }
+    Ok(SnapshotVersion {
+        value: [begun.value.as_ref(), piece.value.as_ref()].concat().into(),
+        continued: piece.continued,
+        ..begun
+    })
 }
 
 /// Tables that a crash or a broken transfer has left behind.

@@ -53,9 +53,31 @@ impl Snapshots {
             ready,
             sequence: 0,
             versions: 0,
-            checksum: crc32fast::Hasher::new(),
+            checksum: Checksum::default(),
             ended: false,
         })
+    }
+}
+
+/// CRC-32 over messages of a stream, one after the other.
+#[derive(Default)]
+pub(super) struct Checksum {
+    hasher: crc32fast::Hasher,
+    /// The last message, for the room that it takes: each has a quarter of a MiB.
+    encoded: Vec<u8>,
+}
+
+impl Checksum {
+    pub(super) fn add(&mut self, chunk: &SnapshotChunk) {
+        self.encoded.clear();
+        let encoded = chunk.encode(&mut self.encoded);
+        encoded.expect("a vector has room for everything");
+        self.hasher.update(&self.encoded);
+    }
+
+    /// Over what was added so far.
+    pub(super) fn value(&self) -> u32 {
+        self.hasher.clone().finalize()
     }
 }
 
@@ -65,7 +87,7 @@ pub struct SnapshotReader {
     ready: VecDeque<Content>,
     sequence: u64,
     versions: u64,
-    checksum: crc32fast::Hasher,
+    checksum: Checksum,
     ended: bool,
 }
 
@@ -88,7 +110,7 @@ impl SnapshotReader {
             self.ended = true;
             Content::End(SnapshotEnd {
                 versions: self.versions,
-                checksum: self.checksum.clone().finalize(),
+                checksum: self.checksum.value(),
             })
         });
         let chunk = SnapshotChunk {
@@ -96,7 +118,7 @@ impl SnapshotReader {
             content: Some(content),
         };
         self.sequence += 1;
-        self.checksum.update(&chunk.encode_to_vec());
+        self.checksum.add(&chunk);
         Ok(Some(chunk))
     }
 
@@ -127,36 +149,30 @@ impl SnapshotReader {
 }
 
 /// A version as pieces, none longer than half a message.
-fn cut(row: Row) -> Vec<SnapshotVersion> {
-    let Row {
+fn cut(row: Row) -> impl Iterator<Item = SnapshotVersion> {
+    let position = row.position.0;
+    let mut value = row.value;
+    let mut first = Some(SnapshotVersion {
         position,
-        created,
-        version,
-        lease,
-        key,
-        mut value,
-        ..
-    } = row;
-    let piece = value.split_to(value.len().min(CHUNK_BYTES / 2));
-    let mut pieces = vec![SnapshotVersion {
-        position: position.0,
-        created,
-        version,
-        lease,
-        key,
-        value: piece,
-        continued: false,
-    }];
-    while !value.is_empty() {
-        let piece = value.split_to(value.len().min(CHUNK_BYTES / 2));
-        pieces.last_mut().expect("one was pushed").continued = true;
-        pieces.push(SnapshotVersion {
-            position: position.0,
-            value: piece,
-            ..SnapshotVersion::default()
-        });
-    }
-    pieces
+        created: row.created,
+        version: row.version,
+        lease: row.lease,
+        key: row.key,
+        ..SnapshotVersion::default()
+    });
+    std::iter::from_fn(move || {
+        let piece = first.take().or_else(|| {
+            (!value.is_empty()).then(|| SnapshotVersion {
+                position,
+                ..SnapshotVersion::default()
+            })
+        })?;
+        Some(SnapshotVersion {
+            value: value.split_to(value.len().min(CHUNK_BYTES / 2)),
+            continued: !value.is_empty(),
+            ..piece
+        })
+    })
 }
 
 /// The head, then what is not versioned.
