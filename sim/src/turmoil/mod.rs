@@ -1,4 +1,4 @@
-//! The world of turmoil: a real tokio runtime for each machine, its clock paused, the machines ticked in turn.
+//! The world of turmoil: a real tokio runtime for each machine, its clock paused, the machines ticked in a random order.
 
 mod substrate;
 mod world;

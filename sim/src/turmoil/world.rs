@@ -7,7 +7,8 @@ use crate::host::HostId;
 use crate::seed::Seed;
 use crate::simulator::{Simulator, Software};
 
-/// How far one step goes; also when messages are delivered, and what a run costs goes with their number.
+/// How far one step goes. A message that a machine gets in the same step comes when it is due, and another one with the next step;
+/// what a run costs goes with the number of steps.
 const TICK: Duration = Duration::from_millis(10);
 /// turmoil ends a simulation at some time: never, here.
 const NEVER: Duration = Duration::from_secs(1 << 40);
