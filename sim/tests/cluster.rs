@@ -494,6 +494,8 @@ fn follower_that_could_not_commit_gets_a_snapshot_afterwards<M: Simulator>() {
             .machine(HostId::new(follower))
             .disk()
             .clone();
+        // Then nothing from before waits to be committed, and takes the write with it.
+        cluster.advance(secs(2));
         assert_eq!(cluster.put_many(leader, 1), 1);
         cluster.advance(Duration::from_millis(200));
         cluster.partition(&[follower]).heal_after(secs(20));

@@ -16,6 +16,8 @@ fn leader_with_a_full_disk_lets_another_lead<M: Simulator>() {
     in_cluster::<M, _>(Seed::new(5), options, Keep::Last(60), |cluster| {
         let full = cluster.leader().expect("a cluster that was formed has one");
         cluster.put(full, "key", "before").expect("acknowledged");
+        // Then the state has committed it, and needs no room for it any more.
+        cluster.advance(Duration::from_secs(2));
         let disk = cluster.world().machine(HostId::new(full)).disk().clone();
         disk.set_capacity(Some(disk.stored() + 4096));
         cluster.advance(Duration::from_secs(5));
