@@ -379,8 +379,8 @@ pub fn check_known(entry: &Entry) -> Result<(), StateError> {
 /// Replaces `state` by what another one holds.
 fn copy(other: &Snapshots, state: &mut State) -> Result<Applied, StateError> {
     let mut reader = other.open()?;
-    while let Some(chunk) = reader.next_chunk()? {
-        state.stage(&chunk)?;
+    while let Some(message) = reader.next_message()? {
+        state.stage(&message)?;
     }
     state.install()
 }

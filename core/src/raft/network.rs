@@ -196,7 +196,7 @@ fn snapshot_parts<R: Runtime>(
             if let Some(head) = head {
                 return Some((head, (None, outgoing)));
             }
-            match outgoing?.next_chunk::<R>().await {
+            match outgoing?.next_message::<R>().await {
                 Ok(Some((chunk, rest))) => Some((
                     part(snapshot_request::Part::Chunk(chunk)),
                     (None, Some(rest)),

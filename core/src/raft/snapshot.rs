@@ -7,11 +7,9 @@
 use std::io;
 
 use bytes::Bytes;
-use prost::Message as _;
 use tokio::sync::OwnedMutexGuard;
 
 use super::unseen::Unseen;
-use crate::proto::store::SnapshotChunk;
 use crate::runtime::Runtime;
 use crate::state::{Applied, SnapshotReader, Snapshots, Staged};
 
@@ -59,14 +57,14 @@ impl Outgoing {
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn next_chunk<R: Runtime>(mut self) -> io::Result<Option<(Bytes, Self)>> {
+    pub async fn next_message<R: Runtime>(mut self) -> io::Result<Option<(Bytes, Self)>> {
         let read = R::blocking(move || {
-            let chunk = self.reader.next_chunk();
-            (chunk, self)
+            let message = self.reader.next_message();
+            (message, self)
         });
-        let (chunk, rest) = read.await;
-        let chunk = chunk.map_err(io::Error::other)?;
-        Ok(chunk.map(|chunk| (Bytes::from(chunk.encode_to_vec()), rest)))
+        let (message, rest) = read.await;
+        let message = message.map_err(io::Error::other)?;
+        Ok(message.map(|message| (message, rest)))
     }
 }
 
@@ -92,9 +90,8 @@ impl<R: Runtime> Incoming<R> {
     ///
     /// # Errors
     /// When it does not follow the one before, or cannot be written.
-    pub async fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        let chunk = SnapshotChunk::decode(chunk).map_err(io::Error::other)?;
-        let staged = self.unseen.run(move |state| state.stage(&chunk));
+    pub async fn write(&mut self, message: Bytes) -> io::Result<()> {
+        let staged = self.unseen.run(move |state| state.stage(&message));
         self.staged = staged.await.map_err(io::Error::other)?;
         Ok(())
     }

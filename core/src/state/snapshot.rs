@@ -7,6 +7,8 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+use crc32fast::Hasher;
 use prost::Message;
 
 use super::error::StateError;
@@ -53,31 +55,9 @@ impl Snapshots {
             ready,
             sequence: 0,
             versions: 0,
-            checksum: Checksum::default(),
+            checksum: Hasher::new(),
             ended: false,
         })
-    }
-}
-
-/// CRC-32 over messages of a stream, one after the other.
-#[derive(Default)]
-pub(super) struct Checksum {
-    hasher: crc32fast::Hasher,
-    /// The last message, for the room that it takes: each has a quarter of a MiB.
-    encoded: Vec<u8>,
-}
-
-impl Checksum {
-    pub(super) fn add(&mut self, chunk: &SnapshotChunk) {
-        self.encoded.clear();
-        let encoded = chunk.encode(&mut self.encoded);
-        encoded.expect("a vector has room for everything");
-        self.hasher.update(&self.encoded);
-    }
-
-    /// Over what was added so far.
-    pub(super) fn value(&self) -> u32 {
-        self.hasher.clone().finalize()
     }
 }
 
@@ -87,7 +67,8 @@ pub struct SnapshotReader {
     ready: VecDeque<Content>,
     sequence: u64,
     versions: u64,
-    checksum: Checksum,
+    /// Over the messages so far, as they are sent.
+    checksum: Hasher,
     ended: bool,
 }
 
@@ -98,8 +79,8 @@ impl SnapshotReader {
         &self.frozen.applied
     }
 
-    /// The next message; `None` after the last.
-    pub fn next_chunk(&mut self) -> Result<Option<SnapshotChunk>, StateError> {
+    /// The next message, a [`SnapshotChunk`]; `None` after the last.
+    pub fn next_message(&mut self) -> Result<Option<Bytes>, StateError> {
         if self.ended {
             return Ok(None);
         }
@@ -110,7 +91,7 @@ impl SnapshotReader {
             self.ended = true;
             Content::End(SnapshotEnd {
                 versions: self.versions,
-                checksum: self.checksum.value(),
+                checksum: self.checksum.clone().finalize(),
             })
         });
         let chunk = SnapshotChunk {
@@ -118,8 +99,9 @@ impl SnapshotReader {
             content: Some(content),
         };
         self.sequence += 1;
-        self.checksum.add(&chunk);
-        Ok(Some(chunk))
+        let message = chunk.encode_to_vec();
+        self.checksum.update(&message);
+        Ok(Some(message.into()))
     }
 
     /// A page fits one message but for its last version, which may be long and is cut.

@@ -216,9 +216,9 @@ fn check_everything(driver: &Driver, model: &Model) {
 pub(crate) fn send(from: &Driver, to: &mut Driver) {
     let mut stream = from.state.snapshots().open().unwrap();
     let mut last = Staged::Part;
-    while let Some(chunk) = stream.next_chunk().unwrap() {
+    while let Some(message) = stream.next_message().unwrap() {
         assert_eq!(last, Staged::Part);
-        last = to.state.stage(&chunk).unwrap();
+        last = to.state.stage(&message).unwrap();
     }
     assert_eq!(last, Staged::Whole);
     assert_eq!(to.state.install().unwrap(), *stream.applied());

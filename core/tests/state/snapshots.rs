@@ -24,8 +24,26 @@ fn sender() -> Driver {
     driver
 }
 
-fn rest(stream: &mut SnapshotReader) -> Vec<SnapshotChunk> {
-    std::iter::from_fn(|| stream.next_chunk().unwrap()).collect()
+fn rest(stream: &mut SnapshotReader) -> Vec<Bytes> {
+    std::iter::from_fn(|| stream.next_message().unwrap()).collect()
+}
+
+/// All of a snapshot, to be changed.
+fn chunks_of(driver: &Driver) -> Vec<SnapshotChunk> {
+    let messages = rest(&mut driver.state.snapshots().open().unwrap());
+    let chunks = messages.into_iter().map(SnapshotChunk::decode);
+    chunks.collect::<Result<_, _>>().unwrap()
+}
+
+/// Stages messages up to the first that is refused.
+fn receive(receiver: &mut Driver, messages: &[Bytes]) -> Result<Staged, StateError> {
+    let stage = |_, message| receiver.state.stage(message);
+    messages.iter().try_fold(Staged::Part, stage)
+}
+
+fn encoded(chunks: &[SnapshotChunk]) -> Vec<Bytes> {
+    let encoded = chunks.iter().map(Message::encode_to_vec);
+    encoded.map(Bytes::from).collect()
 }
 
 #[test]
@@ -33,18 +51,16 @@ fn a_stream_is_the_state_at_its_beginning() {
     let mut driver = sender();
     let before = driver.state.snapshots().digest().unwrap();
     let mut stream = driver.state.snapshots().open().unwrap();
-    let mut chunks = vec![stream.next_chunk().unwrap().unwrap()];
+    let mut messages = vec![stream.next_message().unwrap().unwrap()];
     // Writes go on, and a compaction of what is being sent; its sweep waits.
     driver.apply_all(&[put("a", "3"), put("new", "1"), compact(6)]);
     assert_eq!(driver.state.compact_step(100).unwrap(), Sweep::Pinned);
-    chunks.extend(rest(&mut stream));
+    messages.extend(rest(&mut stream));
     drop(stream);
     assert_eq!(driver.state.compact_step(100).unwrap(), Sweep::Done);
 
     let mut receiver = Driver::new();
-    for chunk in &chunks {
-        receiver.state.stage(chunk).unwrap();
-    }
+    receive(&mut receiver, &messages).unwrap();
     receiver.state.install().unwrap();
     assert_eq!(receiver.state.snapshots().digest().unwrap(), before);
     assert_eq!(receiver.everything(), [("a".into(), "2".into())]);
@@ -70,8 +86,7 @@ fn long_values_travel_in_small_messages() {
         long(6, 10),
     ]);
     let mut stream = driver.state.snapshots().open().unwrap();
-    let chunks = rest(&mut stream);
-    let longest = chunks.iter().map(Message::encoded_len).max().unwrap();
+    let longest = rest(&mut stream).iter().map(Bytes::len).max().unwrap();
     assert!(longest <= 256 << 10, "{longest}");
     drop(stream);
     let mut receiver = Driver::new();
@@ -140,14 +155,12 @@ fn keys_that_were_put_away_while_a_snapshot_came_are_found_again() {
 #[test]
 fn a_crash_before_the_end_leaves_the_old_state() {
     let driver = sender();
-    let chunks = rest(&mut driver.state.snapshots().open().unwrap());
-    for received in 0..=chunks.len() {
+    let messages = rest(&mut driver.state.snapshots().open().unwrap());
+    for received in 0..=messages.len() {
         let mut receiver = Driver::new();
         receiver.apply(put("old", "1"));
         let before = receiver.state.snapshots().digest().unwrap();
-        for chunk in &chunks[..received] {
-            receiver.state.stage(chunk).unwrap();
-        }
+        receive(&mut receiver, &messages[..received]).unwrap();
         let mut receiver = receiver.reopen();
         assert_eq!(receiver.state.snapshots().digest().unwrap(), before);
         assert!(matches!(
@@ -162,12 +175,7 @@ fn a_crash_before_the_end_leaves_the_old_state() {
 #[test]
 fn a_broken_stream_is_refused_and_may_begin_anew() {
     let driver = sender();
-    let chunks = rest(&mut driver.state.snapshots().open().unwrap());
-    let receive = |receiver: &mut Driver, chunks: &[SnapshotChunk]| {
-        chunks
-            .iter()
-            .try_fold(Staged::Part, |_, chunk| receiver.state.stage(chunk))
-    };
+    let chunks = chunks_of(&driver);
     let mut missing = chunks.clone();
     missing.remove(2);
     let mut changed = chunks.clone();
@@ -181,10 +189,14 @@ fn a_broken_stream_is_refused_and_may_begin_anew() {
     let mut unknown = chunks.clone();
     unknown[1].content = None;
     let headless = chunks[1..].to_vec();
+    let mut broken = [missing, changed, unknown, headless]
+        .map(|chunks| encoded(&chunks))
+        .to_vec();
+    broken.push(vec![Bytes::from_static(b"\xff no message")]);
 
     let mut receiver = Driver::new();
     receiver.apply(put("old", "1"));
-    for broken in [missing, changed, unknown, headless] {
+    for broken in broken {
         let refused = receive(&mut receiver, &broken);
         assert!(
             matches!(refused, Err(StateError::Snapshot(_))),
@@ -193,7 +205,8 @@ fn a_broken_stream_is_refused_and_may_begin_anew() {
         assert!(receiver.state.install().is_err());
         assert_eq!(receiver.everything(), [("old".into(), "1".into())]);
     }
-    assert_eq!(receive(&mut receiver, &chunks).unwrap(), Staged::Whole);
+    let whole = receive(&mut receiver, &encoded(&chunks)).unwrap();
+    assert_eq!(whole, Staged::Whole);
     receiver.state.install().unwrap();
     assert_eq!(receiver.everything(), driver.everything());
     let receiver = receiver.reopen();
@@ -264,14 +277,14 @@ proptest! {
         changes in prop::collection::vec((any::<usize>(), any::<usize>(), any_number()), 1..4),
     ) {
         let driver = sender();
-        let mut chunks = rest(&mut driver.state.snapshots().open().unwrap());
+        let mut chunks = chunks_of(&driver);
         for (at, field, number) in changes {
             tamper(&mut chunks, at, field, number);
         }
         make_whole(&mut chunks);
         let mut receiver = Driver::new();
         receiver.apply(put("old", "1"));
-        let staged = chunks.iter().try_for_each(|chunk| receiver.state.stage(chunk).map(drop));
+        let staged = receive(&mut receiver, &encoded(&chunks));
         if staged.is_ok() && receiver.state.install().is_ok() {
             // What was sent incomplete may be found damaged, which is an error.
             let mut batch = receiver.state.begin().unwrap();
@@ -295,9 +308,9 @@ fn a_stream_ends_with_an_error_when_its_state_is_replaced() {
     let mut replaced = Driver::new();
     replaced.apply(put("old", "1"));
     let mut stream = replaced.state.snapshots().open().unwrap();
-    stream.next_chunk().unwrap();
+    stream.next_message().unwrap();
     send(&driver, &mut replaced);
-    let ended = std::iter::from_fn(|| stream.next_chunk().transpose()).find_map(Result::err);
+    let ended = std::iter::from_fn(|| stream.next_message().transpose()).find_map(Result::err);
     assert!(matches!(ended, Some(StateError::Snapshot(_))), "{ended:?}");
 }
 
