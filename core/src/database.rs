@@ -284,11 +284,12 @@ impl Place {
 
     /// Makes certain what SQLite will find when it opens the database: the bytes of the write-ahead log that can be read
     /// become those that a power failure leaves, whatever became of their syncs. Nothing happens where there is none. An
-    /// error that had ended the writing is forgotten. Takes the time of writing the log once, some MiB as a rule.
+    /// error that had ended the writing is forgotten. Takes the time of writing the log once, some MiB as a rule, and answers
+    /// how many bytes it has.
     ///
     /// # Errors
     /// When a connection is open, or the disk cannot be read or written, or something is gone that was synced.
-    pub fn settle(&self, disk: &impl Disk, layout: &Layout) -> Result<(), DatabaseError> {
+    pub fn settle(&self, disk: &impl Disk, layout: &Layout) -> Result<u64, DatabaseError> {
         let open = self.open_connections(layout);
         if open > 0 {
             let file = self.path(layout.file);
@@ -310,10 +311,11 @@ impl Place {
                 });
             }
         }
-        disk.write_anew(Path::new(&wal))
+        let bytes = disk
+            .write_anew(Path::new(&wal))
             .map_err(|source| DatabaseError::Io { file: wal, source })?;
         self.uses().entry(layout.file).or_default().ended = None;
-        Ok(())
+        Ok(bytes)
     }
 
     /// Opens the one connection that writes to a database, lifting an older format to the present one.

@@ -31,10 +31,15 @@ fn write<M: Simulator>(cluster: &mut Cluster<'_, M>, leader: u16, key: &str) {
     }
 }
 
-/// The leader, a follower, and an image of the follower's disk that lacks what it has acknowledged since.
+/// The leader of three, a follower, and an image of the follower's disk that lacks what it has acknowledged since.
 fn older_image<M: Simulator>(cluster: &mut Cluster<'_, M>) -> (u16, u16, Image) {
+    older_image_of(cluster, 1)
+}
+
+/// The same of the follower that is so many machines behind the leader, in a circle.
+fn older_image_of<M: Simulator>(cluster: &mut Cluster<'_, M>, behind: u16) -> (u16, u16, Image) {
     let leader = cluster.leader().expect("a cluster that was formed has one");
-    let forgetful = 1 + leader % 3;
+    let forgetful = 1 + (leader - 1 + behind) % 3;
     write(cluster, leader, "before");
     let image = cluster
         .world()
@@ -92,6 +97,30 @@ fn older_image_behind_a_partition_takes_no_part<M: Simulator>() {
         assert_forgetful(cluster, forgetful);
         assert_replaced(cluster, leader);
     });
+}
+
+/// T19 when all get their power back at once: of two nodes one asks and tells the other, and either way is found out who is
+/// forgetful.
+fn older_image_is_refused_when_all_start_at_once<M: Simulator>() {
+    for behind in [1, 2] {
+        in_cluster::<M, _>(Seed::new(16), Options::none(3), Keep::Last(60), |cluster| {
+            let (leader, forgetful, image) = older_image_of(cluster, behind);
+            // What is remembered of others goes to the disk with what is written a second later.
+            cluster.advance(Duration::from_secs(2));
+            write(cluster, leader, "later");
+            let others: Vec<u16> = (1..=3).filter(|number| *number != forgetful).collect();
+            for number in &others {
+                let _ = cluster.node(*number).crash();
+            }
+            cluster.world().put_back(HostId::new(forgetful), image);
+            for number in others {
+                let _ = cluster.node(number).start();
+            }
+            cluster.advance(Duration::from_secs(5));
+            assert_forgetful(cluster, forgetful);
+            assert_replaced(cluster, leader);
+        });
+    }
 }
 
 /// T19 at a later start: whoever remembered may be gone by then, and those who are left would be a majority with it.
@@ -228,6 +257,7 @@ macro_rules! stories {
 stories![
     older_image_is_refused_until_an_operator_wipes_it,
     older_image_behind_a_partition_takes_no_part,
+    older_image_is_refused_when_all_start_at_once,
     older_image_stays_refused_when_nobody_who_remembers_is_left,
     image_of_a_spare_does_not_begin_to_vote,
     image_of_a_spare_does_not_begin_anew_as_a_standby,

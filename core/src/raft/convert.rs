@@ -5,6 +5,7 @@ use std::io;
 
 use bytes::Bytes;
 
+use super::journal::Mark;
 use super::types::{self, Entry, LogId, Membership, Payload, StoredMembership, Vote};
 use crate::ids::NodeId;
 use crate::proto::store;
@@ -33,6 +34,21 @@ pub fn log_id_out(id: &LogId) -> store::LogId {
 #[must_use]
 pub fn log_id_in(id: &store::LogId) -> LogId {
     types::log_id(id.term, id.index)
+}
+
+/// From the wire. Nothing to remember is the lowest mark that there is.
+#[must_use]
+pub fn mark_in(term: u64, last: Option<store::LogId>) -> Mark {
+    let last = last.unwrap_or_default();
+    let last = (last.term, last.index);
+    Mark { term, last }
+}
+
+/// The part of a mark that is an entry, to the wire.
+#[must_use]
+pub fn last_of(mark: Mark) -> store::LogId {
+    let (term, index) = mark.last;
+    store::LogId { term, index }
 }
 
 /// To the wire.

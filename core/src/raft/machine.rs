@@ -79,19 +79,21 @@ pub struct Machine<R: Runtime> {
     point: Arc<Mutex<Applied>>,
     cleaner: R::Worker,
     checkpointer: Arc<Mutex<Checkpointer>>,
-    /// Bytes of commands applied since the write-ahead log was last moved into the database.
+    /// Bytes of commands applied since the write-ahead log was last moved into the database, and of what an earlier run left.
     unmoved: usize,
     applied: watch::Sender<u64>,
     cluster_changes: watch::Sender<u64>,
 }
 
 impl<R: Runtime> Machine<R> {
-    /// Adapts `state`, which was made durable, so that what it says it applied cannot be lost any more (T38).
+    /// Adapts `state`, which was made durable, so that what it says it applied cannot be lost any more (T38); of an earlier
+    /// run its write-ahead log has `unmoved` bytes.
     pub fn new(
         state: Arc<Mutex<State>>,
         unseen: Unseen<R>,
         log: Log<R>,
         place: &Place,
+        unmoved: usize,
     ) -> (Self, Progress) {
         let (point, snapshots) = {
             let state = lock(&state);
@@ -108,8 +110,7 @@ impl<R: Runtime> Machine<R> {
             point: Arc::new(Mutex::new(point)),
             cleaner: R::worker("state-checkpoint"),
             checkpointer: Arc::new(Mutex::new(Checkpointer::new(place, &LAYOUT))),
-            // What an earlier run left unmoved is moved with the first batch.
-            unmoved: CHECKPOINT_BYTES,
+            unmoved,
             applied,
             cluster_changes,
         };
@@ -151,7 +152,7 @@ impl<R: Runtime> Machine<R> {
     /// meanwhile, while nobody writes. SQLite starts the file over only if a transaction begins with everything moved, and
     /// under load one is open nearly always.
     fn clean_up(&mut self, bytes: usize) {
-        self.unmoved += bytes;
+        self.unmoved = self.unmoved.saturating_add(bytes);
         if self.unmoved < CHECKPOINT_BYTES {
             return;
         }
@@ -577,7 +578,7 @@ mod tests {
         let catch_up = async || {
             let state = Arc::new(Mutex::new(State::open(&place, Missing::Create).unwrap()));
             let unseen = Unseen::new(Arc::clone(&state), TokioRuntime::worker("state-writer"));
-            let mut machine = Machine::new(Arc::clone(&state), unseen, log.clone(), &place);
+            let mut machine = Machine::new(Arc::clone(&state), unseen, log.clone(), &place, 0);
             let caught_up = machine.0.catch_up().await;
             let applied = lock(&state).applied().log_id.map(|id| id.index);
             (caught_up.map_err(|error| error.to_string()), applied)
@@ -664,7 +665,7 @@ mod tests {
             let state = Arc::new(Mutex::new(State::open(&place, Missing::Create).unwrap()));
             let worker = TokioRuntime::worker("state-writer");
             let unseen = Unseen::new(Arc::clone(&state), worker);
-            let (machine, _) = Machine::new(state, unseen, log.clone(), &place);
+            let (machine, _) = Machine::new(state, unseen, log.clone(), &place, 0);
             Ok((directory, log, machine))
         }
     }

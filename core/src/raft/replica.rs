@@ -15,10 +15,12 @@ use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ChangeMembershipRequest;
 use openraft::{ChangeMembers, EmptyNode, Precondition, ServerState};
 use prost::Message as _;
+use tokio::sync::watch;
 use tonic::Request;
 
 use super::barrier::Barrier;
 use super::config::Timing;
+use super::convert;
 use super::journal::Mark;
 use super::length::{Room, cut};
 use super::log::Log;
@@ -141,6 +143,8 @@ struct Running<R: Runtime> {
     progress: Progress,
     /// What an earlier run knew to be committed, or one of this process has applied.
     recovered: u64,
+    /// What peers have said, when they asked, that they remember of this node.
+    told: watch::Sender<BTreeMap<NodeId, Mark>>,
 }
 
 impl<R: Runtime> Clone for Running<R> {
@@ -154,6 +158,7 @@ impl<R: Runtime> Clone for Running<R> {
             barrier: self.barrier.clone(),
             progress: self.progress.clone(),
             recovered: self.recovered,
+            told: self.told.clone(),
         }
     }
 }
@@ -505,7 +510,7 @@ impl<R: Runtime> Replica<R> {
         let node = self.peers.identity().node;
         self.release().await;
         let place = self.place.clone();
-        R::blocking(move || settle::<R>(&place)).await?;
+        let unmoved = R::blocking(move || settle::<R>(&place)).await?;
         let log = Log::<R>::open(&self.place, missing, node)?;
         let mut state = State::open(&self.place, missing)?;
         // openraft purges its log up to what the state says it applied, without asking: durable first (T38).
@@ -516,8 +521,13 @@ impl<R: Runtime> Replica<R> {
         let known = log.committed().map_or(0, |id| id.index);
         let recovered = known.max(self.reached.load(Ordering::SeqCst));
         let unseen = Unseen::new(Arc::clone(&state), R::worker("state-writer"));
-        let (mut machine, progress) =
-            Machine::new(Arc::clone(&state), unseen.clone(), log.clone(), &self.place);
+        let (mut machine, progress) = Machine::new(
+            Arc::clone(&state),
+            unseen.clone(),
+            log.clone(),
+            &self.place,
+            unmoved,
+        );
         let caught_up = machine.catch_up().await;
         caught_up.map_err(not_applied)?;
         let timing = self.fitted_timing();
@@ -563,6 +573,7 @@ impl<R: Runtime> Replica<R> {
             unseen,
             progress,
             recovered,
+            told: watch::Sender::default(),
         };
         *self.running() = Some(running);
         self.unshown.store(false, Ordering::SeqCst);
@@ -642,7 +653,7 @@ impl<R: Runtime> Replica<R> {
     /// Compares this node's memory with that of its peers and lets it vote once enough of them have answered: the rule of
     /// `marks.rs`. Gives up at `deadline`; then it still may not vote, and this is to be called again.
     ///
-    /// All peers are asked, and whoever answers may find it forgetful. When all voters have answered, that is all there is to
+    /// All peers are asked, or have asked this node and told it, and each may find it forgetful. When all voters have answered, that is all there is to
     /// know. A single dead one must not hold up every restart for ever: [`Replica::memory_patience`] after a majority of the
     /// voters, this node among them, has answered, it does without the others. Without a majority nothing could be decided
     /// anyway. A node that votes alone has nobody to wait for.
@@ -694,15 +705,34 @@ impl<R: Runtime> Replica<R> {
         self.timing.election().1 * 4
     }
 
-    /// What a peer last saw of this node, if it keeps a log and answers.
+    /// What a peer last saw of this node, if it keeps a log and has said so or answers.
     async fn memory_of(&self, node: NodeId) -> Option<(NodeId, Mark)> {
+        if let Some(mark) = self.told_by(node).await {
+            return Some((node, mark));
+        }
         let answer = self.ask_memory(node).await?;
-        let last = answer.last.unwrap_or_default();
-        let mark = Mark {
-            term: answer.term,
-            last: (last.term, last.index),
-        };
-        Some((node, mark))
+        Some((node, convert::mark_in(answer.term, answer.last)))
+    }
+
+    /// What a peer said by itself. Of two nodes that start at once the one with the smaller id asks, and the other waits a
+    /// moment for it: one connection instead of two.
+    async fn told_by(&self, node: NodeId) -> Option<Mark> {
+        let mut told = self.with(|running| running.told.subscribe())?;
+        if node < self.peers.identity().node {
+            let asked = told.wait_for(|told| told.contains_key(&node));
+            let _ = timeout::<R, _>(self.timing.heartbeat(), asked).await;
+        }
+        let told = told.borrow();
+        told.get(&node).copied()
+    }
+
+    /// Takes note of what `node`, which asks this one, remembers of it.
+    pub fn note_told(&self, node: NodeId, mark: Mark) {
+        self.with(|running| {
+            running.told.send_modify(|told| {
+                told.insert(node, mark);
+            });
+        });
     }
 
     /// Whether this node has acknowledged entries to `leader` since that one leads; `None` when it does not answer.
@@ -713,8 +743,13 @@ impl<R: Runtime> Replica<R> {
 
     async fn ask_memory(&self, node: NodeId) -> Option<peer::RecallResponse> {
         let limit = self.timing.election().1;
+        let memory = self.recall(node).map(|mark| peer::Memory {
+            term: mark.term,
+            last: Some(convert::last_of(mark)),
+        });
         let mut request = Request::new(peer::RecallRequest {
             route: Some(self.peers.identity().route(node)),
+            memory,
         });
         request.set_timeout(limit);
         let mut client = self.peers.client(node);
@@ -1136,10 +1171,7 @@ impl<R: Runtime> Replica<R> {
             let metrics = metrics.borrow();
             report.term = metrics.current_term;
             report.leader = metrics.current_leader.map_or(0, |leader| leader.0);
-            report.applied = metrics
-                .last_applied
-                .as_ref()
-                .map(super::convert::log_id_out);
+            report.applied = metrics.last_applied.as_ref().map(convert::log_id_out);
         }
         report.last = running.log.last().as_ref().map(|id| store::LogId {
             term: term_of(id),
@@ -1183,12 +1215,12 @@ fn not_applied(error: io::Error) -> StartError {
     }
 }
 
-/// Makes certain what will be found when the stores are opened.
-fn settle<R: Runtime>(place: &Place) -> Result<(), DatabaseError> {
+/// Makes certain what will be found when the stores are opened, and answers the bytes of the state's write-ahead log.
+fn settle<R: Runtime>(place: &Place) -> Result<usize, DatabaseError> {
     let disk = R::disk();
-    LAYOUTS
-        .iter()
-        .try_for_each(|layout| place.settle(&disk, layout))
+    place.settle(&disk, &super::journal::LAYOUT)?;
+    let unmoved = place.settle(&disk, &crate::state::LAYOUT)?;
+    Ok(usize::try_from(unmoved).unwrap_or(usize::MAX))
 }
 
 fn since<R: Runtime>(acked: &super::runtime::RaftInstant<R>) -> Duration {

@@ -397,13 +397,14 @@ impl<R: Runtime> peer_server::Peer for PeerService<R> {
     ) -> Result<Response<peer::RecallResponse>, Status> {
         let from = self.check(sender(&request)?, request.get_ref().route.as_ref())?;
         let mark = self.replica.recall(from).ok_or_else(not_running)?;
+        if let Some(memory) = &request.get_ref().memory {
+            let told = convert::mark_in(memory.term, memory.last);
+            self.replica.note_told(from, told);
+        }
         let acknowledged = self.replica.acknowledged(from);
         let answer = peer::RecallResponse {
             term: mark.term,
-            last: Some(crate::proto::store::LogId {
-                term: mark.last.0,
-                index: mark.last.1,
-            }),
+            last: Some(convert::last_of(mark)),
             acknowledged: acknowledged.as_ref().map(convert::log_id_out),
         };
         Ok(Response::new(answer))

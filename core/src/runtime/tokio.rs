@@ -437,10 +437,10 @@ impl Disk for StdDisk {
         self.rename(&new, path)
     }
 
-    fn write_anew(&self, path: &Path) -> io::Result<()> {
+    fn write_anew(&self, path: &Path) -> io::Result<u64> {
         let file = match fs::OpenOptions::new().read(true).write(true).open(path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(error),
         };
         let mut chunk = vec![0; 256 << 10];
@@ -454,7 +454,8 @@ impl Disk for StdDisk {
             at += length as u64;
         }
         file.sync_all()?;
-        Self::sync_directory_of(path)
+        Self::sync_directory_of(path)?;
+        Ok(at)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

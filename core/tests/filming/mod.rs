@@ -73,7 +73,7 @@ impl Disk for Filmed {
         StdDisk.remove(path)
     }
 
-    fn write_anew(&self, path: &Path) -> io::Result<()> {
+    fn write_anew(&self, path: &Path) -> io::Result<u64> {
         shoot();
         StdDisk.write_anew(path)
     }

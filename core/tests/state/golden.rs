@@ -16,7 +16,7 @@ use quorate::proto::etcdserverpb::{
     ResponseHeader, TxnRequest, TxnResponse,
 };
 use quorate::proto::peer::{
-    self, Answer, AppendRequest, AppendResponse, Nothing, PartialSuccess, ProposeOutcome,
+    self, Answer, AppendRequest, AppendResponse, Memory, Nothing, PartialSuccess, ProposeOutcome,
     ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, RecallRequest,
     RecallResponse, Rejected, ReportRequest, ReportResponse, Route, SnapshotRequest,
     SnapshotResponse, TransferRequest, TransferResponse, VoteRequest, VoteResponse, answer,
@@ -439,6 +439,7 @@ fn elections_and_log(log_id: LogId) -> Vec<(&'static str, Vec<u8>)> {
         accepted: true,
         vote,
     };
+    let recall = |memory| RecallRequest { route, memory }.encode_to_vec();
     let recalled = RecallResponse {
         term: 3,
         last,
@@ -472,7 +473,8 @@ fn elections_and_log(log_id: LogId) -> Vec<(&'static str, Vec<u8>)> {
         ("Snapshot.Done", SnapshotResponse { vote }.encode_to_vec()),
         ("Transfer", transfer.encode_to_vec()),
         ("Transferred", transferred.encode_to_vec()),
-        ("Recall", RecallRequest { route }.encode_to_vec()),
+        ("Recall", recall(None)),
+        ("Recall.Memory", recall(Some(Memory { term: 3, last }))),
         ("Recalled", recalled.encode_to_vec()),
     ]
 }

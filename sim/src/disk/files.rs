@@ -101,9 +101,9 @@ impl Disk for Mount {
         })
     }
 
-    fn write_anew(&self, path: &Path) -> io::Result<()> {
+    fn write_anew(&self, path: &Path) -> io::Result<u64> {
         let Some(content) = self.read(path)? else {
-            return Ok(());
+            return Ok(0);
         };
         let path = text(path)?;
         self.with(path, |state, generation| {
@@ -113,7 +113,8 @@ impl Disk for Mount {
             }
             state.sync(generation, inode)?;
             state.sync_directory(generation, directory_of(path))
-        })
+        })?;
+        Ok(content.len() as u64)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
