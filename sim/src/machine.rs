@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use quorate::runtime::{Event, TaskEnd};
+use quorate::runtime::{Event, Instant, TaskEnd};
 use rand::rngs::SmallRng;
 use tokio::sync::oneshot;
 
@@ -303,6 +303,8 @@ thread_local! {
     static CURRENT: RefCell<Option<Arc<Life>>> = const { RefCell::new(None) };
     /// How long the world has run, once the task that is being polled has asked.
     static ELAPSED: Cell<Option<Duration>> = const { Cell::new(None) };
+    /// What the monotonic clock of its machine shows, once it has asked.
+    static SHOWN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// What `ask` says of how long the world has run. No time passes while a task is polled, and a poll asks often: only the first
@@ -316,6 +318,15 @@ pub(crate) fn elapsed_by(ask: impl FnOnce() -> Duration) -> Duration {
         ELAPSED.set(Some(elapsed));
     }
     elapsed
+}
+
+/// What `read` finds the monotonic clock to show at the life whose task is being polled; asked once a poll, as how long the
+/// world has run.
+pub(crate) fn shown_by(read: impl FnOnce(&Life) -> Instant) -> Option<Instant> {
+    if SHOWN.get().is_none() {
+        SHOWN.set(with_current(read));
+    }
+    SHOWN.get()
 }
 
 /// The life whose task is being polled.
@@ -335,8 +346,14 @@ pub(crate) fn with_current<T>(read: impl FnOnce(&Life) -> T) -> Option<T> {
 
 /// Makes `life` the current one until the answer is dropped.
 fn enter(life: &Arc<Life>) -> Entered {
-    ELAPSED.set(None);
+    forget_time();
     Entered(CURRENT.replace(Some(Arc::clone(life))))
+}
+
+/// Another life asks anew, and so does the next poll.
+fn forget_time() {
+    ELAPSED.set(None);
+    SHOWN.set(None);
 }
 
 struct Entered(Option<Arc<Life>>);
@@ -344,7 +361,7 @@ struct Entered(Option<Arc<Life>>);
 impl Drop for Entered {
     fn drop(&mut self) {
         CURRENT.set(self.0.take());
-        ELAPSED.set(None);
+        forget_time();
     }
 }
 

@@ -17,7 +17,7 @@ use crate::buggify::Stumble;
 use crate::clock::MachineClock;
 use crate::disk::Mount;
 use crate::host::HostId;
-use crate::machine::{Abort, Ambient, Ends, Life, current, with_current};
+use crate::machine::{Abort, Ambient, Ends, Life, current, shown_by, with_current};
 use crate::net::{Linked, Network};
 use crate::substrate::Substrate;
 
@@ -46,7 +46,7 @@ impl<S: Substrate> Runtime for Simulated<S> {
     /// In the destructor of something that outlived its machine there is no clock to ask: then the world's.
     fn now() -> Instant {
         let right = || MachineClock::new().now(S::elapsed());
-        with_current(|life| life.machine.clock().now(S::elapsed())).unwrap_or_else(right)
+        shown_by(|life| life.machine.clock().now(S::elapsed())).unwrap_or_else(right)
     }
 
     fn wall() -> WallTime {
@@ -56,10 +56,8 @@ impl<S: Substrate> Runtime for Simulated<S> {
 
     fn sleep(duration: Duration) -> SimulatedSleep<S> {
         let life = here();
-        let (deadline, real) = {
-            let clock = life.machine.clock();
-            (clock.now(S::elapsed()) + duration, clock.real(duration))
-        };
+        let deadline = Self::now() + duration;
+        let real = life.machine.clock().real(duration);
         SimulatedSleep {
             life,
             deadline,

@@ -15,7 +15,6 @@ use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ChangeMembershipRequest;
 use openraft::{ChangeMembers, EmptyNode, Precondition, ServerState};
 use prost::Message as _;
-use tokio::sync::watch;
 use tonic::Request;
 
 use super::barrier::Barrier;
@@ -39,7 +38,7 @@ use crate::ids::{LogIndex, NodeId, Revision};
 use crate::proto::{peer, store};
 use crate::readers::Readers;
 use crate::runtime::buggify::stumble;
-use crate::runtime::{Event, Instant, Runtime, timeout};
+use crate::runtime::{Event, Instant, Runtime, timeout, watch};
 use crate::state::{Digest, Response, Snapshots, State, StateError, Sweep, command, members};
 
 /// Versions of keys that one step of the sweep behind compaction looks at.
@@ -573,7 +572,7 @@ impl<R: Runtime> Replica<R> {
             unseen,
             progress,
             recovered,
-            told: watch::Sender::default(),
+            told: watch::channel(BTreeMap::new()).0,
         };
         *self.running() = Some(running);
         self.unshown.store(false, Ordering::SeqCst);
@@ -729,9 +728,8 @@ impl<R: Runtime> Replica<R> {
     /// Takes note of what `node`, which asks this one, remembers of it.
     pub fn note_told(&self, node: NodeId, mark: Mark) {
         self.with(|running| {
-            running.told.send_modify(|told| {
-                told.insert(node, mark);
-            });
+            let told = &running.told;
+            told.send_if_modified(|told| told.insert(node, mark) != Some(mark));
         });
     }
 

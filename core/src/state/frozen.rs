@@ -6,13 +6,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rusqlite::{Connection, params};
 
 use super::error::StateError;
 use super::mark::{self, Applied, Mark};
 use super::position::Position;
-use super::range::blob;
 use super::reader::{Lease, Reader};
 use super::seal::Label;
 use super::system;
@@ -56,15 +55,21 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// From seven columns: position, prev, created, version, lease, key, value.
-    pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Self, StateError> {
+    /// From seven columns: position, prev, created, version, lease, key, value. Its bytes are kept in `room`, with those of
+    /// other rows that live as long.
+    pub(super) fn read(row: &rusqlite::Row<'_>, room: &mut BytesMut) -> Result<Self, StateError> {
+        let blob = |column| {
+            row.get_ref(column)?
+                .as_blob()
+                .map_err(rusqlite::Error::from)
+        };
         let read = Self {
             position: Position(row.get(0)?),
             prev: Position(row.get(1)?),
             created: row.get(2)?,
             version: row.get(3)?,
             lease: row.get(4)?,
-            key: blob(row, 5)?,
+            key: keep(room, blob(5)?),
             value: Bytes::new(),
         };
         let label = Label {
@@ -74,10 +79,14 @@ impl Row {
             version: read.version,
             lease: read.lease,
         };
-        let sealed = row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?;
-        let value = label.open(sealed)?;
+        let value = keep(room, label.value_in(blob(6)?)?);
         Ok(Self { value, ..read })
     }
+}
+
+fn keep(room: &mut BytesMut, bytes: &[u8]) -> Bytes {
+    room.extend_from_slice(bytes);
+    room.split().freeze()
 }
 
 /// What is not versioned.
@@ -152,9 +161,10 @@ impl Frozen {
             let mut statement = connection.prepare_cached("SELECT position, prev, created, version, lease, key, value FROM history WHERE position >= ?1 AND position < ?2 ORDER BY position")?;
             let mut rows = statement.query(params![next.0, end.0])?;
             let (mut page, mut bytes) = (Vec::new(), 0);
+            let mut room = BytesMut::new();
             while bytes < budget {
                 let Some(row) = rows.next()? else { break };
-                let row = Row::read(row)?;
+                let row = Row::read(row, &mut room)?;
                 bytes += row.key.len() + row.value.len() + 64;
                 last = Some(row.position);
                 page.push(read(connection, row)?);
@@ -174,7 +184,8 @@ impl Frozen {
     ) -> Result<Option<Row>, StateError> {
         let mut statement = connection.prepare_cached("SELECT position, prev, created, version, lease, key, value FROM history WHERE position = ?1")?;
         let mut rows = statement.query([position.0])?;
-        rows.next()?.map(Row::read).transpose()
+        let read = |row| Row::read(row, &mut BytesMut::new());
+        rows.next()?.map(read).transpose()
     }
 }
 

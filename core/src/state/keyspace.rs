@@ -68,15 +68,14 @@ pub(super) struct Version<'v> {
 }
 
 impl Version<'_> {
-    fn sealed_value(&self) -> Vec<u8> {
-        let label = Label {
+    fn label(&self) -> Label<'_> {
+        Label {
             key: self.key,
             position: self.position,
             created: self.created,
             version: self.version,
             lease: self.lease,
-        };
-        label.seal(self.value)
+        }
     }
 }
 
@@ -90,6 +89,8 @@ pub(super) struct Keyspace<'c> {
     attach: Lazy<'c>,
     detach: Lazy<'c>,
     lease: Lazy<'c>,
+    /// A value as it is stored, for the room that it takes.
+    sealed: Vec<u8>,
 }
 
 /// The SQL of a keyspace, for the live tables and for those that a snapshot is received into.
@@ -152,6 +153,7 @@ impl<'c> Keyspace<'c> {
             attach: lazy(sql.attach),
             detach: lazy(sql.detach),
             lease: lazy(sql.lease),
+            sealed: Vec::new(),
         }
     }
 
@@ -215,6 +217,7 @@ impl<'c> Keyspace<'c> {
                 )));
             }
         };
+        new.label().seal(new.value, &mut self.sealed);
         self.append.get()?.execute(params![
             new.position.0,
             prev.0,
@@ -223,7 +226,7 @@ impl<'c> Keyspace<'c> {
             new.version,
             new.lease,
             new.key,
-            new.sealed_value()
+            self.sealed
         ])?;
         if lease != new.lease {
             self.move_between_leases(new.key, lease, new.lease)?;

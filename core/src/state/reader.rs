@@ -1,6 +1,8 @@
 //! Reads beside the writer: each reader has a connection of its own and sees the last committed batch.
 
-use bytes::Bytes;
+use std::cell::Cell;
+
+use bytes::{Bytes, BytesMut};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::batch::RevisionEvents;
@@ -26,6 +28,16 @@ const SLICE: usize = 4096;
 pub struct Reader {
     connection: Opened,
     slice: usize,
+    sized: Cell<Option<Size>>,
+}
+
+/// The size of the database as it was when it last changed.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// SQLite's number for the changes that this connection has seen others make.
+    data_version: u64,
+    bytes: u64,
+    in_use: u64,
 }
 
 /// Where the keyspace stands.
@@ -69,6 +81,7 @@ impl Reader {
         Ok(Self {
             connection: place.reader(&LAYOUT)?,
             slice: SLICE,
+            sized: Cell::default(),
         })
     }
 
@@ -244,12 +257,23 @@ impl Reader {
             let mut statement = self.connection.prepare_cached(pragma)?;
             statement.query_row([], |row| row.get::<_, u64>(0))
         };
-        let (pages, free, bytes) = (
-            number("PRAGMA page_count")?,
-            number("PRAGMA freelist_count")?,
-            number("PRAGMA page_size")?,
-        );
-        Ok((pages * bytes, pages.saturating_sub(free) * bytes))
+        // SQLite compiles a pragma each time that it is asked.
+        let data_version = number("PRAGMA data_version")?;
+        let sized = match self.sized.get() {
+            Some(sized) if sized.data_version == data_version => sized,
+            _ => {
+                let page = number("PRAGMA page_size")?;
+                let pages = number("PRAGMA page_count")?;
+                let used = pages.saturating_sub(number("PRAGMA freelist_count")?);
+                Size {
+                    data_version,
+                    bytes: pages * page,
+                    in_use: used * page,
+                }
+            }
+        };
+        self.sized.set(Some(sized));
+        Ok((sized.bytes, sized.in_use))
     }
 
     /// Runs several statements against one committed batch. Short: what a reader holds, the write-ahead log must keep.
@@ -303,7 +327,7 @@ fn event(
         lease,
         key,
         value,
-    } = Row::read(row)?;
+    } = Row::read(row, &mut BytesMut::new())?;
     let mod_revision = position.revision().0;
     let prev_kv = if listening == Listening::EventsWithPrevious {
         version_of(connection, prev, &key)?

@@ -17,11 +17,16 @@
 //! `faults` are the nodes' own commands, without a client's gRPC; those of `clients` are whole, and faults go on between them. CPU
 //! time is the thread's, so that a busy machine spoils little.
 //!
+//! The processor's own speed changes by half from one minute to the next where others share it. A seed is the same run each
+//! time, so the rows but the last two are run [`TURNS`] times, all others in between, and the table says what the quickest
+//! turn made and what the slowest: what lies between the two is the machine.
+//!
 //! TLS cannot be switched off. Its share is computed: the records that the links carried, times what a record of their mean
 //! size costs beyond a message without TLS, which is measured first (`records.rs`). `plain` is the figure that would be left
 //! without that. Handshakes are not in it.
 
 mod records;
+mod table;
 
 use std::process::Command;
 use std::sync::Arc;
@@ -45,6 +50,7 @@ use quorate_sim::turmoil::TurmoilWorld;
 use quorate_sim::world::{Outcome, SimulatedTime, World};
 
 use crate::records::RecordCost;
+use crate::table::{Spent, Table, Unit};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -57,6 +63,8 @@ const AT_ONCE: u32 = 256;
 const CLIENTS_AT_ONCE: usize = 64;
 /// Their machine.
 const CLIENTS: HostId = HostId::new(200);
+/// How often each row is run.
+const TURNS: usize = 5;
 /// How many clusters of five are formed.
 const FORMED: u64 = 4;
 /// How often each of them is started again.
@@ -71,33 +79,30 @@ fn main() {
     // Cargo itself adds `--bench`.
     let mut wanted: Vec<String> = std::env::args().skip(1).collect();
     wanted.retain(|argument| !argument.starts_with('-'));
-    let table = Table {
+    let mut bench = Bench {
         wanted,
         cost: RecordCost::measured(),
+        table: Table::default(),
     };
-    println!("{}", table.cost);
-    println!(
-        "{:<8} {:<14} {:>8} {:>10} {:>10} {:>10} {:>7} {:>10}  unit",
-        "world", "row", "CPU s", "sim s", "writes", "figure", "TLS %", "plain"
-    );
-    table.rows_of::<MadsimWorld>();
-    table.rows_of::<TurmoilWorld>();
+    println!("{}", bench.cost);
+    for turn in 1..=TURNS {
+        eprintln!("turn {turn} of {TURNS}");
+        bench.turn_of::<MadsimWorld>();
+        bench.turn_of::<TurmoilWorld>();
+    }
+    bench.last_rows_of::<MadsimWorld>();
+    bench.last_rows_of::<TurmoilWorld>();
+    println!("{}", bench.table);
 }
 
-struct Table {
+struct Bench {
     /// Names of rows and worlds; all when there are none.
     wanted: Vec<String>,
     cost: RecordCost,
+    table: Table,
 }
 
-/// What a row took.
-struct Spent {
-    cpu: f64,
-    simulated: f64,
-    tls: f64,
-}
-
-impl Table {
+impl Bench {
     fn wants(&self, world: &str, row: &str) -> bool {
         let named = |name: &str| self.wanted.iter().any(|wanted| wanted == name);
         let worlds = named(MadsimWorld::NAME) || named(TurmoilWorld::NAME);
@@ -106,7 +111,8 @@ impl Table {
         (!worlds || named(world)) && (!rows || named(row))
     }
 
-    fn rows_of<M: Simulator>(&self) {
+    /// Every row that has a bar to meet.
+    fn turn_of<M: Simulator>(&mut self) {
         let three = Options::none(3);
         if self.wants(M::NAME, "idle") {
             self.three::<M>("idle", Seed::new(5), three.clone(), |cluster| {
@@ -122,6 +128,10 @@ impl Table {
         if self.wants(M::NAME, "start") || self.wants(M::NAME, "form") {
             self.five::<M>();
         }
+    }
+
+    /// What only has to run, once.
+    fn last_rows_of<M: Simulator>(&mut self) {
         if self.wants(M::NAME, "hundred") {
             self.hundred::<M>();
         }
@@ -133,7 +143,7 @@ impl Table {
     }
 
     /// A row for each of three swarms of faults; `body` answers how many writes were acknowledged.
-    fn swarms<M: Simulator>(&self, name: &str, body: fn(&mut Cluster<'_, M>, Schedule) -> u32) {
+    fn swarms<M: Simulator>(&mut self, name: &str, body: fn(&mut Cluster<'_, M>, Schedule) -> u32) {
         if !self.wants(M::NAME, name) {
             return;
         }
@@ -147,58 +157,40 @@ impl Table {
         }
     }
 
-    /// What `body` takes of a world.
-    fn spent<M: Simulator, T>(
-        &self,
-        cluster: &mut Cluster<'_, M>,
-        body: impl FnOnce(&mut Cluster<'_, M>) -> T,
-    ) -> (Spent, T) {
-        let carried = cluster.world().network().carried();
-        let (cpu, time) = (cpu_seconds(), cluster.world().now());
-        let value = body(cluster);
-        let (cpu, time) = (cpu_seconds() - cpu, cluster.world().now() - time);
-        let carried = cluster.world().network().carried() - carried;
-        let spent = Spent {
-            cpu,
-            simulated: time.as_secs_f64(),
-            tls: self.cost.of(carried.messages, carried.bytes),
-        };
-        (spent, value)
-    }
-
     /// A row of three nodes, once they are a cluster; `body` answers how many writes were acknowledged.
     fn three<M: Simulator>(
-        &self,
+        &mut self,
         row: &str,
         seed: Seed,
         options: Options,
         body: impl Fn(&mut Cluster<'_, M>) -> u32 + Send + Sync,
     ) {
-        in_cluster::<M, _>(seed, options, Keep::Last(1), |cluster| {
-            let (spent, acknowledged) = self.spent(cluster, |cluster| body(cluster));
-            let writes = f64::from(acknowledged);
-            let (amount, unit) = if acknowledged == 0 {
-                (spent.simulated, "sim s / CPU s")
-            } else {
-                (writes, "writes / CPU s")
-            };
-            line::<M>(row, &spent, writes, |cpu| amount / cpu, unit);
+        let cost = &self.cost;
+        let (spent, acknowledged) = in_cluster::<M, _>(seed, options, Keep::Last(1), |cluster| {
+            let done = spent(cost, cluster, |cluster| body(cluster));
             cluster.assert_sound();
+            done
         });
+        let unit = match acknowledged {
+            0 => Unit::SimulatedSeconds,
+            writes => Unit::Writes(writes),
+        };
+        self.table.note(M::NAME, row, unit, spent);
     }
 
-    fn five<M: Simulator>(&self) {
+    fn five<M: Simulator>(&mut self) {
+        let cost = &self.cost;
         let (mut formed, mut started) = (Vec::new(), Vec::new());
         for seed in 0..FORMED {
             simulate::<M, ()>(Seed::new(seed), Keep::Last(1), |world| {
                 let mut cluster = Cluster::plug(world, Options::none(5));
-                formed.push(self.form(&mut cluster));
+                formed.push(form(cost, &mut cluster));
                 for _ in 0..STARTED {
                     for number in 1..=5 {
                         let _ = cluster.node(number).kill();
                     }
                     cluster.advance(Duration::from_secs(1));
-                    started.push(self.form(&mut cluster));
+                    started.push(form(cost, &mut cluster));
                 }
             });
         }
@@ -209,53 +201,56 @@ impl Table {
                 simulated: mean(|spent| spent.simulated),
                 tls: mean(|spent| spent.tls),
             };
-            line::<M>(row, &spent, 0.0, |cpu| cpu * 1e3, "CPU ms");
+            self.table.note(M::NAME, row, Unit::CpuMillis, spent);
         }
     }
 
-    /// Starts what is down of a cluster and waits until it is one.
-    fn form<M: Simulator>(&self, cluster: &mut Cluster<'_, M>) -> Spent {
-        let form = |cluster: &mut Cluster<'_, M>| cluster.form(Duration::from_secs(1_800));
-        let (spent, formed) = self.spent(cluster, form);
-        if let Err(reason) = formed {
-            println!("{:<8} it does not form: {reason}", M::NAME);
-        }
-        spent
-    }
-
-    fn hundred<M: Simulator>(&self) {
-        simulate::<M, ()>(Seed::new(0), Keep::Last(1), |world| {
+    fn hundred<M: Simulator>(&mut self) {
+        let cost = &self.cost;
+        let (formed, idle) = simulate::<M, _>(Seed::new(0), Keep::Last(1), |world| {
             let mut cluster = Cluster::plug(world, Options::none(100));
-            let spent = self.form(&mut cluster);
-            line::<M>("hundred form", &spent, 0.0, |cpu| cpu, "CPU s");
+            let formed = form(cost, &mut cluster);
             let idle = |cluster: &mut Cluster<'_, M>| cluster.advance(Duration::from_secs(10));
-            let (spent, ()) = self.spent(&mut cluster, idle);
-            let speed = |cpu| spent.simulated / cpu;
-            line::<M>("hundred idle", &spent, 0.0, speed, "sim s / CPU s");
+            (formed, spent(cost, &mut cluster, idle).0)
         });
+        self.table
+            .note(M::NAME, "hundred form", Unit::CpuSeconds, formed);
+        self.table
+            .note(M::NAME, "hundred idle", Unit::SimulatedSeconds, idle);
     }
 }
 
-/// One line of the table; `figure` makes the figure of CPU seconds.
-fn line<M: Simulator>(
-    row: &str,
-    spent: &Spent,
-    writes: f64,
-    figure: impl Fn(f64) -> f64,
-    unit: &str,
-) {
-    let Spent {
+/// What `body` takes of a world, and what it answers.
+fn spent<M: Simulator, T>(
+    cost: &RecordCost,
+    cluster: &mut Cluster<'_, M>,
+    body: impl FnOnce(&mut Cluster<'_, M>) -> T,
+) -> (Spent, T) {
+    let carried = cluster.world().network().carried();
+    let (cpu, time) = (cpu_seconds(), cluster.world().now());
+    let value = body(cluster);
+    let (cpu, time) = (cpu_seconds() - cpu, cluster.world().now() - time);
+    let carried = cluster.world().network().carried() - carried;
+    let spent = Spent {
         cpu,
-        simulated,
-        tls,
-    } = spent;
-    println!(
-        "{:<8} {row:<14} {cpu:>8.3} {simulated:>10.1} {writes:>10} {:>10.1} {:>7.1} {:>10.1}  {unit}",
-        M::NAME,
-        figure(*cpu),
-        tls / cpu * 100.0,
-        figure(cpu - tls),
-    );
+        simulated: time.as_secs_f64(),
+        tls: cost.of(carried.messages, carried.bytes),
+    };
+    (spent, value)
+}
+
+/// Starts what is down of a cluster and waits until it is one.
+///
+/// # Panics
+/// When it does not become one.
+fn form<M: Simulator>(cost: &RecordCost, cluster: &mut Cluster<'_, M>) -> Spent {
+    let (spent, formed) = spent(cost, cluster, |cluster| {
+        cluster.form(Duration::from_secs(1_800))
+    });
+    if let Err(reason) = formed {
+        panic!("{}: it does not form: {reason}", M::NAME);
+    }
+    spent
 }
 
 /// Writes through all nodes in turn for half a simulated minute.
