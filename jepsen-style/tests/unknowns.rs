@@ -105,3 +105,33 @@ fn lost_writes_that_nobody_saw_are_one_like_another() {
     assert_eq!(lost_puts_of_one_key(40, &seen(39, 20)), Verdict::Fail);
     assert_eq!(lost_puts_of_one_key(40, &seen(40, 21)), Verdict::Fail);
 }
+
+/// Nine puts of a key each are lost; a reader saw that five of them have taken effect, and not in which order: 15,120 ways.
+#[test]
+fn thousands_of_ways_in_which_lost_writes_may_have_happened_are_followed_at_once() {
+    let verdict = |seen: &[u32]| {
+        let mut events = String::new();
+        for number in 0..9 {
+            for kind in ["invoke", "info"] {
+                let put = format!(r#""f":"put","key":"a{number}","value":{number}"#);
+                let process = number + 10;
+                writeln!(events, r#"{{"process":{process},"type":"{kind}",{put}}}"#).unwrap();
+            }
+        }
+        let kvs = seen
+            .iter()
+            .map(|number| format!(r#"{{"key":"a{number}","value":"{number}"}}"#));
+        let kvs = kvs.collect::<Vec<_>>().join(",");
+        let asked = r#""f":"get","value":{"key":"a","end":"b"}"#;
+        writeln!(events, r#"{{"process":1,"type":"invoke",{asked}}}"#).unwrap();
+        let answered = format!(r#""f":"get","value":{{"revision":6,"kvs":[{kvs}]}}"#);
+        writeln!(events, r#"{{"process":1,"type":"ok",{answered}}}"#).unwrap();
+        let history = read(events.as_bytes(), None).unwrap();
+        let bounds = Bounds::generous().remembering(1 << 20);
+        let checker = Linearizability::of(Etcd::default()).within(bounds);
+        checker.check(&history).verdict
+    };
+    assert_eq!(verdict(&[0, 2, 4, 6, 8]), Verdict::Pass);
+    // Four make no five revisions.
+    assert_eq!(verdict(&[0, 2, 4, 6]), Verdict::Fail);
+}

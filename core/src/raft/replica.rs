@@ -652,10 +652,10 @@ impl<R: Runtime> Replica<R> {
     /// Compares this node's memory with that of its peers and lets it vote once enough of them have answered: the rule of
     /// `marks.rs`. Gives up at `deadline`; then it still may not vote, and this is to be called again.
     ///
-    /// All peers are asked, or have asked this node and told it, and each may find it forgetful. When all voters have answered, that is all there is to
-    /// know. A single dead one must not hold up every restart for ever: [`Replica::memory_patience`] after a majority of the
-    /// voters, this node among them, has answered, it does without the others. Without a majority nothing could be decided
-    /// anyway. A node that votes alone has nobody to wait for.
+    /// All peers are asked, or have asked this node and told it by the way, and each may find it forgetful. When all voters
+    /// have said it, that is all there is to know. A single dead one must not hold up every restart for ever:
+    /// [`Replica::memory_patience`] after a majority of the voters, this node among them, has said it, it does without the
+    /// others. Without a majority nothing could be decided anyway. A node that votes alone has nobody to wait for.
     ///
     /// # Errors
     /// [`StartError::Forgotten`] when a peer remembers more than this node holds.

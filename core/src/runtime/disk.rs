@@ -55,10 +55,9 @@ pub trait Disk: Clone + Debug + Send + Sync + 'static {
     /// When it cannot be written; then the old content stands.
     fn write(&self, path: &Path, content: &[u8], access: Access) -> io::Result<()>;
 
-    /// Writes every byte of a file anew in its place, as it can be read now, durably, and answers how many there are; nothing
-    /// happens when it does not exist.
-    /// After a sync that failed, what is read need not be what the disk holds, and no later sync mends that: this does. A
-    /// crash on the way leaves of each byte what the disk held or what was read. Needs no room.
+    /// Writes every byte of a file anew in its place, as it can be read now, durably, and answers how many they are; nothing
+    /// happens when it does not exist. After a sync that failed, what is read need not be what the disk holds, and no later
+    /// sync mends that: this does. A crash on the way leaves of each byte what the disk held or what was read. Needs no room.
     ///
     /// # Errors
     /// When it cannot be read, written or synced.

@@ -12,8 +12,8 @@ use super::shown::{Shown, twins};
 use super::{Call, Etcd, Request, State};
 use crate::model::{Decision, Model, OPEN, Timed};
 
-/// With more states than this at a time a search, which remembers what it has seen, does better.
-const FORKS: usize = 4096;
+/// With more states than this at a time, which are some tens of MiB, it is left to a search.
+const FORKS: usize = 1 << 15;
 
 /// One way in which things may have been so far.
 #[derive(Clone, PartialEq, Eq, Hash)]
