@@ -14,12 +14,12 @@
 //! | `memory` | three nodes for an hour of theirs with ten writes a minute, in a process of their own | most resident memory |
 //!
 //! Production's times, real SQLite, a sync of the simulated disk takes a millisecond, a message 0.2 to 2 ms. Writes of `load` and
-//! `faults` are the nodes' own commands, without a client's gRPC; those of `clients` are whole, and faults go on between them. CPU
-//! time is the thread's, so that a busy machine spoils little.
+//! `faults` are the nodes' own commands, without a client's gRPC; those of `clients` are whole, and faults go on between them.
 //!
-//! The processor's own speed changes by half from one minute to the next where others share it. A seed is the same run each
-//! time, so the rows but the last two are run [`TURNS`] times, all others in between, and the table says what the quickest
-//! turn made and what the slowest: what lies between the two is the machine.
+//! CPU time is the thread's. It stands still while others run, but where they share caches and cores the same work takes more
+//! of it, by half from one minute to the next. A seed is the same run each time, so the rows but the last two are run
+//! [`TURNS`] times, all others in between, and the table says what the quickest turn made and what the slowest: what lies
+//! between the two is the machine.
 //!
 //! TLS cannot be switched off. Its share is computed: the records that the links carried, times what a record of their mean
 //! size costs beyond a message without TLS, which is measured first (`records.rs`). `plain` is the figure that would be left
