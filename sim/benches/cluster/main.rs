@@ -111,7 +111,7 @@ impl Bench {
         (!worlds || named(world)) && (!rows || named(row))
     }
 
-    /// Every row that has a bar to meet.
+    /// Every row whose figure has a bar that the machine's speed may decide.
     fn turn_of<M: Simulator>(&mut self) {
         let three = Options::none(3);
         if self.wants(M::NAME, "idle") {
@@ -130,7 +130,7 @@ impl Bench {
         }
     }
 
-    /// What only has to run, once.
+    /// What only has to run, and memory, which is the same on a slow machine: once.
     fn last_rows_of<M: Simulator>(&mut self) {
         if self.wants(M::NAME, "hundred") {
             self.hundred::<M>();
