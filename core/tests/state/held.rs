@@ -135,3 +135,17 @@ fn held_or_committed_one_by_one_the_state_is_the_same() {
         held.state.snapshots().digest().unwrap()
     );
 }
+
+#[test]
+fn the_same_reader_is_told_another_size_when_the_database_has_grown() {
+    let mut driver = Driver::new();
+    driver.apply(put("a", "1"));
+    let (bytes, in_use) = driver.reader.size().unwrap();
+    assert_eq!(driver.reader.size().unwrap(), (bytes, in_use));
+    driver.apply(put("b", &"2".repeat(1 << 20)));
+    let grown = driver.reader.size().unwrap();
+    assert!(
+        grown.0 >= bytes + (1 << 20) && grown.1 >= in_use + (1 << 20),
+        "{grown:?}, {bytes} and {in_use} before"
+    );
+}
