@@ -12,16 +12,29 @@ use quorate_jepsen_style::check::{Checker, Verdict};
 use quorate_jepsen_style::history::read::read;
 use quorate_jepsen_style::model::etcd::Etcd;
 
+/// Puts a request without an answer into a history: a put of unknown outcome.
+fn lose_put(events: &mut String, number: usize, key: &str) {
+    let process = number + 10;
+    let put = format!(r#""f":"put","key":"{key}","value":{number}"#);
+    for kind in ["invoke", "info"] {
+        writeln!(events, r#"{{"process":{process},"type":"{kind}",{put}}}"#).unwrap();
+    }
+}
+
+/// The verdict over a history, with far too little memory for a search.
+fn judged(events: &str) -> Verdict {
+    let history = read(events.as_bytes(), None).unwrap();
+    let bounds = Bounds::generous().remembering(1 << 20);
+    let checker = Linearizability::of(Etcd::default()).within(bounds);
+    checker.check(&history).verdict
+}
+
 /// Twenty puts are lost, and of them five have taken effect. Of the first two nothing is to be seen but their revisions; a reader
 /// saw the keys as the other three have left them.
 fn lost_puts(seen: &str) -> String {
     let mut events = String::new();
     for number in 0..20 {
-        let (process, key) = (number + 10, ["a", "b", "c"][number % 3]);
-        for kind in ["invoke", "info"] {
-            let value = format!(r#""f":"put","key":"{key}","value":{number}"#);
-            writeln!(events, r#"{{"process":{process},"type":"{kind}",{value}}}"#).unwrap();
-        }
+        lose_put(&mut events, number, ["a", "b", "c"][number % 3]);
     }
     let asked = r#""f":"get","value":{"key":"a","end":"d"}"#;
     writeln!(events, r#"{{"process":1,"type":"invoke",{asked}}}"#).unwrap();
@@ -35,13 +48,7 @@ fn key(key: &str, value: u32, modified: u32, version: u32) -> String {
 }
 
 fn verdict(seen: &[String]) -> Verdict {
-    let history = read(lost_puts(&seen.join(",")).as_bytes(), None).unwrap();
-    // Far too little for a search.
-    let bounds = Bounds::generous().remembering(1 << 20);
-    Linearizability::of(Etcd::default())
-        .within(bounds)
-        .check(&history)
-        .verdict
+    judged(&lost_puts(&seen.join(",")))
 }
 
 #[test]
@@ -62,18 +69,10 @@ fn what_no_lost_write_explains_is_found() {
 }
 
 /// So many puts of one key are lost, of which as many have taken effect as the version of it says that is read in the end.
-fn lost_puts_of_one_key(lost: u32, seen: &str) -> Verdict {
+fn lost_puts_of_one_key(lost: usize, seen: &str) -> Verdict {
     let mut events = String::new();
     for number in 0..lost {
-        for kind in ["invoke", "info"] {
-            let put = format!(r#""f":"put","key":"a","value":{number}"#);
-            writeln!(
-                events,
-                r#"{{"process":{},"type":"{kind}",{put}}}"#,
-                number + 10
-            )
-            .unwrap();
-        }
+        lose_put(&mut events, number, "a");
     }
     let revision = lost / 2 + 2;
     for (kind, answer) in [
@@ -89,10 +88,7 @@ fn lost_puts_of_one_key(lost: u32, seen: &str) -> Verdict {
         )
         .unwrap();
     }
-    let history = read(events.as_bytes(), None).unwrap();
-    let bounds = Bounds::generous().remembering(1 << 20);
-    let checker = Linearizability::of(Etcd::default()).within(bounds);
-    checker.check(&history).verdict
+    judged(&events)
 }
 
 #[test]
@@ -112,11 +108,7 @@ fn thousands_of_ways_in_which_lost_writes_may_have_happened_are_followed_at_once
     let verdict = |seen: &[u32]| {
         let mut events = String::new();
         for number in 0..9 {
-            for kind in ["invoke", "info"] {
-                let put = format!(r#""f":"put","key":"a{number}","value":{number}"#);
-                let process = number + 10;
-                writeln!(events, r#"{{"process":{process},"type":"{kind}",{put}}}"#).unwrap();
-            }
+            lose_put(&mut events, number, &format!("a{number}"));
         }
         let kvs = seen
             .iter()
@@ -126,10 +118,7 @@ fn thousands_of_ways_in_which_lost_writes_may_have_happened_are_followed_at_once
         writeln!(events, r#"{{"process":1,"type":"invoke",{asked}}}"#).unwrap();
         let answered = format!(r#""f":"get","value":{{"revision":6,"kvs":[{kvs}]}}"#);
         writeln!(events, r#"{{"process":1,"type":"ok",{answered}}}"#).unwrap();
-        let history = read(events.as_bytes(), None).unwrap();
-        let bounds = Bounds::generous().remembering(1 << 20);
-        let checker = Linearizability::of(Etcd::default()).within(bounds);
-        checker.check(&history).verdict
+        judged(&events)
     };
     assert_eq!(verdict(&[0, 2, 4, 6, 8]), Verdict::Pass);
     // Four make no five revisions.
