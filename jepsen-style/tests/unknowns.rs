@@ -12,7 +12,7 @@ use quorate_jepsen_style::check::{Checker, Verdict};
 use quorate_jepsen_style::history::read::read;
 use quorate_jepsen_style::model::etcd::Etcd;
 
-/// Puts a request without an answer into a history: a put of unknown outcome.
+/// Adds a put of unknown outcome to a history.
 fn lose_put(events: &mut String, number: usize, key: &str) {
     let process = number + 10;
     let put = format!(r#""f":"put","key":"{key}","value":{number}"#);
